@@ -1,0 +1,79 @@
+"""The least a program can do to decode with llama.cpp: the yardstick for the runtime's own loop.
+
+Knows: llama_decode, one token at a time, logits read and the best token taken. Does not know: text, tags, events.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+from models.errors import BackendError
+
+
+class BareLoop:
+    """A model file opened with llama.cpp's defaults and ``num_threads`` threads; a context manager."""
+
+    def __init__(self, model_path: Path, num_threads: int, context_size: int = 2048) -> None:
+        import llama_cpp
+
+        self._llama = llama_cpp
+        self._log_callback = llama_cpp.llama_log_callback(lambda level, text, data: None)
+        llama_cpp.llama_log_set(self._log_callback, ctypes.c_void_p(0))
+        llama_cpp.llama_backend_init()
+        self._model = llama_cpp.llama_model_load_from_file(
+            str(model_path).encode(), llama_cpp.llama_model_default_params()
+        )
+        if not self._model:
+            raise BackendError(f"llama.cpp cannot load {model_path}.")
+        parameters = llama_cpp.llama_context_default_params()
+        parameters.n_ctx = context_size
+        parameters.n_threads = parameters.n_threads_batch = num_threads
+        self._context = llama_cpp.llama_init_from_model(self._model, parameters)
+        self._vocab_size = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(self._model))
+        self._batch = llama_cpp.llama_batch_init(512, 0, 1)
+
+    def __enter__(self) -> BareLoop:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._llama.llama_batch_free(self._batch)
+        self._llama.llama_free(self._context)
+        self._llama.llama_model_free(self._model)
+
+    def prefill(self, tokens: Sequence[int]) -> float:
+        """Evaluate up to 512 ``tokens`` in an empty cache; returns seconds."""
+        self._llama.llama_memory_clear(self._llama.llama_get_memory(self._context), True)
+        start = time.perf_counter()
+        self._decode(tokens, 0)
+        return time.perf_counter() - start
+
+    def decode(self, tokens: Sequence[int], num_tokens: int) -> float:
+        """Prefill ``tokens``, then take the best token ``num_tokens`` times; returns seconds of the latter."""
+        self.prefill(tokens)
+        start = time.perf_counter()
+        for position in range(len(tokens), len(tokens) + num_tokens):
+            self._decode((self._best_token(),), position)
+        self._best_token()
+        return time.perf_counter() - start
+
+    def _best_token(self) -> int:
+        pointer = self._llama.llama_get_logits_ith(self._context, -1)
+        return int(np.ctypeslib.as_array(pointer, (self._vocab_size,)).argmax())
+
+    def _decode(self, tokens: Sequence[int], position: int) -> None:
+        batch = self._batch
+        batch.n_tokens = len(tokens)
+        for index, token in enumerate(tokens):
+            batch.token[index] = token
+            batch.pos[index] = position + index
+            batch.n_seq_id[index] = 1
+            batch.seq_id[index][0] = 0
+            batch.logits[index] = index == len(tokens) - 1
+        if code := self._llama.llama_decode(self._context, batch):
+            raise BackendError(f"llama_decode returned {code}.")

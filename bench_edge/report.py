@@ -1,0 +1,102 @@
+"""One shape for every bench result: a table for people, then one JSON line with the figures and the promised bars.
+
+Knows: checks, tables, and what describes a run (command, device, commit, seed). Does not know: any measurement.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from edge.machine import describe_machine
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A promised figure: ``value`` must be at least (or at most) ``bar``, both plain numbers."""
+
+    id: str
+    name: str
+    value: float
+    bar: float
+    direction: Literal["at_least", "at_most"]
+
+    @property
+    def holds(self) -> bool:
+        return self.value >= self.bar if self.direction == "at_least" else self.value <= self.bar
+
+    def to_json(self) -> dict[str, Any]:
+        """The object of the ``checks`` list."""
+        value, bar = float(self.value), float(self.bar)
+        return {"id": self.id, "name": self.name, "value": value, "bar": bar, "holds": self.holds}
+
+
+@dataclass(frozen=True, slots=True)
+class BenchReport:
+    """Everything one bench run has to say."""
+
+    bench: str
+    arguments: Sequence[str]
+    seed: int
+    results: dict[str, Any]
+    checks: Sequence[Check]
+
+    def to_json(self) -> dict[str, Any]:
+        """The object that ends a run with ``--json``."""
+        return {
+            "bench": self.bench,
+            "command": " ".join(["edge bench", self.bench, *self.arguments]),
+            "device": describe_machine(),
+            "commit": current_commit(),
+            "seed": self.seed,
+            "results": self.results,
+            "checks": [check.to_json() for check in self.checks],
+        }
+
+
+def current_commit() -> str:
+    """The short commit of the source tree, with ``+`` where it was changed; ``unknown`` outside a checkout."""
+    root = Path(__file__).resolve().parent.parent
+    try:
+        commit = _git(root, "rev-parse", "--short", "HEAD")
+        return commit + ("+" if _git(root, "status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+
+
+def _git(root: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(root), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
+
+
+def format_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A Markdown table, columns aligned so that it also reads well in a terminal."""
+    cells = [[str(cell) for cell in row] for row in [header, *rows]]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
+    lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in cells]
+    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    return "\n".join(lines)
+
+
+def format_checks(checks: Sequence[dict[str, Any]]) -> str:
+    """The table of promised figures, from the ``checks`` of a JSON line."""
+    rows = [
+        (check["id"], check["name"], f"{check['value']:.4g}", f"{check['bar']:.4g}", "yes" if check["holds"] else "**no**")
+        for check in checks
+    ]
+    return format_table(("id", "what", "measured", "bar", "holds"), rows)
+
+
+def print_report(report: BenchReport, tables: Sequence[str], *, as_json: bool) -> None:
+    """Print the tables and the checks; with ``as_json`` one JSON line comes last."""
+    body = report.to_json()
+    for table in tables:
+        print(table, end="\n\n")
+    print(format_checks(body["checks"]))
+    print(f"\n{body['command']} · {body['device']} · commit {body['commit']} · seed {body['seed']}")
+    if as_json:
+        print(json.dumps(body, ensure_ascii=False))

@@ -1,0 +1,60 @@
+"""Answers on this machine from a small language model that thinks only when it pays.
+
+    >>> import edge
+    >>> with edge.load() as engine:                                     # None: the embedded model
+    ...     for event in engine.stream("What is 38*47-5+12?", edge.AnswerOptions(think="on")):
+    ...         if event.kind == "answer":
+    ...             print(event.text, end="")
+
+``load`` takes a bundle's folder or a GGUF file, too. ``engine.answer(...)`` gives the whole ``Answer`` at once,
+``engine.session()`` a conversation. A stream may be stopped from any thread with its ``stop()``. Every failure is an
+``EdgeError`` whose text is one sentence for a person.
+
+Knows: the public names and where they live. Does not know: anything else; what is imported here is imported when used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edge.chat_types import Answer, AnswerOptions, Decision, Message, StreamEvent, Timings, Usage
+    from edge.engine import Engine, RunningAnswer, load
+    from edge.session import Session
+    from models.errors import EdgeError
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Answer",
+    "AnswerOptions",
+    "Decision",
+    "EdgeError",
+    "Engine",
+    "Message",
+    "RunningAnswer",
+    "Session",
+    "StreamEvent",
+    "Timings",
+    "Usage",
+    "load",
+]
+
+_HOMES = {
+    "edge.chat_types": ("Answer", "AnswerOptions", "Decision", "Message", "StreamEvent", "Timings", "Usage"),
+    "edge.engine": ("Engine", "RunningAnswer", "load"),
+    "edge.session": ("Session",),
+    "models.errors": ("EdgeError",),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(home), name)
+    raise AttributeError(f"module 'edge' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

@@ -1,0 +1,114 @@
+"""The contract between the token loop and a device, and the table of backends.
+
+Knows: tokens, sequences, the cache, logits. Does not know: text, tags, think modes, deadlines.
+A backend is one class in one file; a missing package says the exact install command.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from models.errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class BackendOptions:
+    """How a backend opens a model. None means: the backend chooses and can say why."""
+
+    context_size: int | None = None  # tokens, all sequences share it
+    num_threads: int | None = None
+    num_sequences: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class PrefillResult:
+    """``cached_tokens`` were kept, ``evaluated_tokens`` were computed; ``is_complete`` is False when interrupted."""
+
+    cached_tokens: int
+    evaluated_tokens: int
+    is_complete: bool
+
+
+class Backend(ABC):
+    """A loaded model on a device, several token sequences wide. Not thread-safe: one caller at a time.
+
+    Attributes are set by the subclass before use.
+    """
+
+    name: str
+    context_size: int
+    kv_bytes_per_token: int
+    vocab_size: int
+    num_sequences: int
+    num_threads: int
+    notes: tuple[str, ...] = ()  # sentences a user should see once (safe mode, a smaller context than asked)
+
+    @abstractmethod
+    def prefill(
+        self, sequence: int, tokens: Sequence[int], *, should_stop: Callable[[], bool] | None = None
+    ) -> PrefillResult:
+        """Make ``sequence`` hold exactly ``tokens``: keep the common prefix, cut the rest, evaluate what is new.
+
+        The last token is always evaluated, so that its logits are there. ``should_stop`` is asked between chunks and
+        inside them where the device allows; after a stop the sequence holds what was evaluated whole.
+        Raises ContextFullError when ``tokens`` do not fit, BackendError when the device fails.
+        """
+
+    @abstractmethod
+    def append(self, sequence: int, tokens: Sequence[int]) -> None:
+        """Evaluate ``tokens`` at the end of ``sequence``: one sampled token, or forced ones.
+
+        Raises ContextFullError when they do not fit (nothing is evaluated then), BackendError when the device fails.
+        """
+
+    @abstractmethod
+    def logits(self, sequence: int) -> NDArray[np.float32]:
+        """``(vocab_size,) float32`` after the last token of ``sequence``; a view that the next call may overwrite."""
+
+    @abstractmethod
+    def length(self, sequence: int) -> int:
+        """Number of tokens that ``sequence`` holds."""
+
+    @abstractmethod
+    def cut(self, sequence: int, length: int) -> None:
+        """Forget all tokens of ``sequence`` from position ``length`` on; its logits are gone until the next append."""
+
+    @abstractmethod
+    def save(self, sequence: int) -> bytes:
+        """The state of ``sequence``: its tokens and its part of the cache."""
+
+    @abstractmethod
+    def restore(self, sequence: int, state: bytes) -> None:
+        """Bring back what ``save`` gave. Raises BackendError when the state is not of this model and backend."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Free the device; safe to call twice."""
+
+
+# name -> (module, class, install command)
+BACKENDS: dict[str, tuple[str, str, str]] = {
+    "llama_cpp": ("edge.backends.llama_cpp", "LlamaCppBackend", "pip install llama-cpp-python"),
+}
+
+
+def open_backend(name: str, model_path: Path, options: BackendOptions) -> Backend:
+    """Load ``model_path`` on the backend called ``name``.
+
+    Raises UsageError for an unknown name, BackendError (with the install command) for a missing package,
+    BundleError for a file the backend cannot read.
+    """
+    if name not in BACKENDS:
+        raise UsageError(f"There is no backend {name!r}; use one of {', '.join(BACKENDS)}.")
+    module_name, class_name, _ = BACKENDS[name]
+    backend_class: Callable[[Path, BackendOptions], Backend] = getattr(import_module(module_name), class_name)
+    return backend_class(model_path, options)

@@ -1,0 +1,119 @@
+"""What ``edge chat`` does: one answer, a file of prompts, or a conversation.
+
+Knows: how the options of the command become an engine, answers and an exit code. Does not know: flags and their help
+(``cli``), or how text is shown (``terminal``).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edge.chat_history import keep_turn
+from edge.chat_types import AnswerOptions, Message
+from edge.conversation import Conversation
+from edge.engine import Engine, load
+from edge.prompt_file import PromptLine, read_prompt_file
+from edge.terminal import Screen, read_prompt, stopped_by_interrupt
+from models.errors import EdgeError, UsageError
+
+EXIT_ANSWERED, EXIT_FAILED = 0, 1
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """What was asked of the command, beside the options of an answer."""
+
+    words: tuple[str, ...]
+    options: AnswerOptions
+    system: str | None
+    model: str | None
+    backend: str
+    dialect: str | None
+    context_size: int | None
+    num_threads: int | None
+    shows_thinking: bool | None
+    is_json: bool
+    jsonl: Path | None
+    keeps_history: bool
+    is_verbose: bool
+
+
+def run_chat(request: ChatRequest) -> int:
+    """Do what was asked; returns the exit code. Raises EdgeError for everything a sentence can explain."""
+    if request.jsonl is not None:
+        if request.words:
+            raise UsageError(f"There is a prompt beside --jsonl {request.jsonl}; give one or the other.")
+        return answer_file(request, request.jsonl)
+    prompt = read_prompt(request.words)
+    if prompt is not None:
+        return answer_once(request, prompt)
+    if request.is_json:
+        raise UsageError("With --json there has to be a prompt; write one after the command, or pipe one in.")
+    screen = Screen(shows_thinking=request.shows_thinking)
+    with open_engine(request, screen) as engine:
+        session = engine.session(request.system)
+        Conversation(session, request.options, screen, keeps_history=request.keeps_history).run()
+    return EXIT_ANSWERED
+
+
+def open_engine(request: ChatRequest, screen: Screen) -> Engine:
+    """The engine asked for; what a user should know about it is noted."""
+    engine = load(
+        request.model,
+        backend=request.backend,
+        context_size=request.context_size,
+        num_threads=request.num_threads,
+        dialect=request.dialect,
+    )
+    for note in engine.notes:
+        screen.note(note)
+    if request.is_verbose:
+        for line in engine.describe():
+            screen.note(line)
+    return engine
+
+
+def answer_once(request: ChatRequest, prompt: str) -> int:
+    """One prompt, one answer, streamed or as one JSON object; 1 when Ctrl-C cut it short."""
+    screen = Screen(shows_thinking=request.shows_thinking)
+    with open_engine(request, screen) as engine:
+        running = engine.stream(_with_system(request.system, Message("user", prompt)), request.options)
+        with stopped_by_interrupt(running):
+            if request.is_json:
+                answer = running.result
+                print(json.dumps(answer.to_json(), ensure_ascii=False), flush=True)
+            else:
+                answer = screen.show(running)
+    if request.keeps_history and (warning := keep_turn(prompt, answer)):
+        screen.note(warning)
+    return EXIT_FAILED if answer.finish_reason == "stopped" else EXIT_ANSWERED
+
+
+def answer_file(request: ChatRequest, path: Path) -> int:
+    """Every prompt of a file, one JSON object a line, on one engine; 1 when one of them failed."""
+    num_failed = 0
+    lines = read_prompt_file(path)
+    with open_engine(request, Screen()) as engine:
+        for line in lines:
+            try:
+                result = _answer_line(engine, request, line)
+            except EdgeError as exc:
+                num_failed += 1
+                result = {"line": line.number, "error": str(exc)}
+            print(json.dumps(result, ensure_ascii=False), flush=True)
+    return EXIT_FAILED if num_failed else EXIT_ANSWERED
+
+
+def _answer_line(engine: Engine, request: ChatRequest, line: PromptLine) -> dict[str, Any]:
+    running = engine.stream(_with_system(request.system, *line.messages()), request.options)
+    return running.result.to_json()
+
+
+def _with_system(system: str | None, *messages: Message) -> tuple[Message, ...]:
+    """``messages`` behind the system prompt of the command line, unless they bring their own."""
+    if system is None or any(message.role == "system" for message in messages):
+        return messages
+    return (Message("system", system), *messages)

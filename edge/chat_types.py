@@ -1,0 +1,134 @@
+"""The frozen values that cross borders: options and messages in, events and answers out.
+
+Knows: names, units and limits of every field; validates options once. Does not know: how any of it is produced.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from models.dialect import Message, Role, Think
+from models.errors import UsageError
+
+__all__ = [
+    "Answer",
+    "AnswerOptions",
+    "Decision",
+    "DecisionSource",
+    "EventKind",
+    "FinishReason",
+    "Message",
+    "Role",
+    "StreamEvent",
+    "Think",
+    "Timings",
+    "Usage",
+]
+
+DecisionSource = Literal["asked", "router", "probe", "judge", "deadline"]
+FinishReason = Literal["stop", "length", "deadline", "loop", "stopped", "context"]
+EventKind = Literal["judge", "decision", "thinking", "answer", "done"]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Whether this answer thinks, why, and who said so. ``think`` is None while the model has not judged yet."""
+
+    think: bool | None
+    reason: str
+    source: DecisionSource
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerOptions:
+    """What a caller may ask of one answer; the CLI flags are these fields. None means: the model's own default.
+
+    Raises UsageError for a value outside its range.
+    """
+
+    think: Think = "auto"
+    max_tokens: int | None = None  # generated tokens in all, thinking included; None: until the context is full
+    temperature: float | None = None  # 0 is greedy
+    top_k: int | None = None
+    top_p: float | None = None
+    seed: int | None = None  # None: a fresh one for each answer
+
+    def __post_init__(self) -> None:
+        if self.think not in ("auto", "on", "off"):
+            raise UsageError(f"think is {self.think!r}; use auto, on or off.")
+        if self.max_tokens is not None and self.max_tokens < 1:
+            raise UsageError(f"max_tokens is {self.max_tokens}; use 1 or more.")
+        if self.temperature is not None and not (0 <= self.temperature <= 10 and math.isfinite(self.temperature)):
+            raise UsageError(f"temperature is {self.temperature}; use a number from 0 (greedy) to 10.")
+        if self.top_k is not None and self.top_k < 0:
+            raise UsageError(f"top_k is {self.top_k}; use 0 (no limit) or more.")
+        if self.top_p is not None and not 0 < self.top_p <= 1:
+            raise UsageError(f"top_p is {self.top_p}; use a number above 0 and up to 1.")
+        if self.seed is not None and self.seed < 0:
+            raise UsageError(f"seed is {self.seed}; use 0 or more.")
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one answer. A tag counts with the part it opens or closes; the stop token is not counted.
+
+    ``prompt_tokens`` are all before the assistant's turn, ``cached_tokens`` those of the prefill that were already in
+    the cache, ``forced_tokens`` those written into the assistant's mouth; the other three were generated.
+    """
+
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    judge_tokens: int = 0
+    thinking_tokens: int = 0
+    answer_tokens: int = 0
+    forced_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Seconds of one answer, by stage. ``ttft_s`` runs from the request to the first visible (thinking or answer) text."""
+
+    queue_s: float = 0.0
+    load_s: float = 0.0
+    ttft_s: float = 0.0
+    prefill_s: float = 0.0
+    thinking_s: float = 0.0
+    close_s: float = 0.0
+    answer_s: float = 0.0
+    total_s: float = 0.0
+    decode_tokens_per_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A finished answer. ``raw`` is all generated text, tags included."""
+
+    answer: str
+    thinking: str
+    raw: str
+    decision: Decision
+    usage: Usage
+    timings: Timings
+    finish_reason: FinishReason
+    model: str
+    backend: str
+
+    def to_json(self) -> dict[str, Any]:
+        """The object that ``--json`` prints; its keys are fixed."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamEvent:
+    """One step of a running answer.
+
+    ``judge``, ``thinking`` and ``answer`` carry new ``text``; ``decision`` comes once, as soon as the mode is known;
+    ``done`` comes last and carries the finished ``result``.
+    """
+
+    kind: EventKind
+    text: str = ""
+    decision: Decision | None = None
+    result: Answer | None = field(default=None)

@@ -1,0 +1,101 @@
+"""The chat at a terminal: reads lines, obeys the ones that begin with a slash, answers the others.
+
+Knows: the commands, line editing, and what Ctrl-C and Ctrl-D mean. Does not know: how an answer is made or shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from edge.chat_history import keep_turn, kept_prompts
+from edge.chat_types import AnswerOptions
+from edge.session import Session
+from edge.terminal import Screen, stopped_by_interrupt
+from models.errors import EdgeError, PromptError
+
+PROMPT = "> "
+WELCOME = "Ask something; /help lists the commands, Ctrl-D leaves."
+HELP = """\
+/think on|off|auto   think always, never, or when it pays (now: {think})
+/clear               forget this conversation
+/help                this list
+/exit                leave (as Ctrl-D does)
+Ctrl-C               stop the answer and keep the chat"""
+
+
+class Conversation:
+    """One interactive chat; ``run`` returns when the person leaves."""
+
+    def __init__(self, session: Session, options: AnswerOptions, screen: Screen, *, keeps_history: bool) -> None:
+        self._session = session
+        self._options = options
+        self._screen = screen
+        self._keeps_history = keeps_history
+        self._commands: dict[str, Callable[[str], None]] = {
+            "/think": self._set_think,
+            "/clear": self._clear,
+            "/help": self._help,
+        }
+
+    def run(self) -> None:
+        """Read and answer until /exit or the end of input."""
+        set_up_line_editing(kept_prompts() if self._keeps_history else [])
+        self._screen.note(WELCOME)
+        while True:
+            try:
+                line = input(PROMPT).strip()
+            except KeyboardInterrupt:
+                print()  # drops what was typed, as a shell does
+                continue
+            except EOFError:
+                print()
+                return
+            if line in ("/exit", "/quit", "/bye"):
+                return
+            if line:
+                self._obey_or_answer(line)
+
+    def _obey_or_answer(self, line: str) -> None:
+        name, _, argument = line.partition(" ")
+        try:
+            if not name.startswith("/"):
+                self._answer(line)
+            elif name in self._commands:
+                self._commands[name](argument.strip())
+            else:
+                self._screen.note(f"There is no command {name}; /help lists them.")
+        except PromptError as exc:
+            self._screen.note(f"{exc} /clear starts a new conversation.")
+        except EdgeError as exc:
+            self._screen.note(str(exc))
+
+    def _answer(self, prompt: str) -> None:
+        running = self._session.stream(prompt, self._options)
+        with stopped_by_interrupt(running):
+            answer = self._screen.show(running)
+        if self._keeps_history and (warning := keep_turn(prompt, answer)):
+            self._screen.note(warning)
+
+    def _set_think(self, wish: str) -> None:
+        if wish:
+            self._options = replace(self._options, think=wish)  # type: ignore[arg-type]  # checked there
+        self._screen.note(f"think {self._options.think}")
+
+    def _clear(self, _argument: str) -> None:
+        self._session.clear()
+        self._screen.note("The conversation is forgotten.")
+
+    def _help(self, _argument: str) -> None:
+        self._screen.note(HELP.format(think=self._options.think))
+
+
+def set_up_line_editing(prompts: list[str]) -> None:
+    """Arrow keys and recall at the prompt, with ``prompts`` to recall; a Python without readline goes without."""
+    try:
+        import readline
+    except ImportError:
+        return
+    readline.set_auto_history(True)
+    for prompt in prompts:
+        readline.add_history(prompt)

@@ -1,0 +1,194 @@
+"""A model held open, answering one request at a time; what a program that embeds this project talks to.
+
+Knows: the model's lifetime, the lock around it, running answers and how they are stopped. Does not know: what happens
+inside an answer (``answer``), or how a model is found and opened (``model_source``, ``loaded_model``).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event, Lock, get_ident
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from edge.answer import stream_answer
+from edge.answer_log import Waited
+from edge.backends.base import BackendOptions
+from edge.chat_types import Answer, AnswerOptions, Message, StreamEvent
+from edge.loaded_model import LoadedModel, load_model
+from edge.model_source import find_model
+from models.errors import UsageError
+
+if TYPE_CHECKING:
+    from edge.session import Session
+
+
+def load(
+    model: str | Path | None = None,
+    *,
+    backend: str = "auto",
+    context_size: int | None = None,
+    num_threads: int | None = None,
+    dialect: str | None = None,
+) -> Engine:
+    """Open ``model`` (a bundle's folder, a GGUF file, or None for the embedded model) and keep it open.
+
+    ``context_size`` is in tokens. None, and ``"auto"`` for ``backend``, mean: chosen for this machine.
+    Raises BundleError for a model that is missing, damaged or foreign, UnknownFamilyError for an unknown dialect,
+    UsageError for an unknown backend, BackendError when the device or its package fails.
+    """
+    start_s = time.perf_counter()
+    options = BackendOptions(context_size=context_size, num_threads=num_threads)
+    loaded = load_model(find_model(model), backend=backend, options=options, dialect=dialect)
+    return Engine(loaded, load_s=time.perf_counter() - start_s)
+
+
+class RunningAnswer:
+    """An answer under way: iterate it for its events, the last of which carries the result.
+
+    ``stop`` may be called from any thread and ends the answer with what has been said. Everything else belongs to the
+    thread that iterates. Leaving the answer early (``close``, or leaving a ``with`` block) frees the engine.
+    """
+
+    def __init__(self, events: Iterator[StreamEvent], stop: Event) -> None:
+        self._events = events
+        self._stop = stop
+        self._result: Answer | None = None
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> StreamEvent:
+        event = next(self._events)
+        if event.result is not None:
+            self._result = event.result
+        return event
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def result(self) -> Answer:
+        """The finished answer; what has not been iterated yet is run to its end first."""
+        for _ in self:
+            pass
+        if self._result is None:
+            raise UsageError("This answer was closed before its end and has no result; call stop() to keep what was said.")
+        return self._result
+
+    def stop(self) -> None:
+        """End the answer early, with what has been said; safe from any thread, and more than once."""
+        self._stop.set()
+
+    def close(self) -> None:
+        """Drop what is left of the answer and free the engine."""
+        self._events.close()  # type: ignore[attr-defined]
+
+
+class Engine:
+    """A loaded model. Answers one request at a time; requests of other threads wait for their turn.
+
+    ``clock`` gives seconds. Close it, or use it in a ``with`` block, to free the device.
+    """
+
+    def __init__(
+        self, model: LoadedModel, *, load_s: float = 0.0, clock: Callable[[], float] = time.perf_counter
+    ) -> None:
+        self.model = model
+        self._load_s = load_s
+        self._clock = clock
+        self._lock = Lock()
+        self._owner: int | None = None  # the thread whose answer is under way
+        self._running_stop: Event | None = None
+        self._is_closed = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences that a user should see once: a safe mode, a smaller context, what a dialect cannot do."""
+        dialect_note = (self.model.dialect.note,) if self.model.dialect.note else ()
+        return (*self.model.backend.notes, *dialect_note)
+
+    def stream(
+        self,
+        messages: str | Sequence[Message],
+        options: AnswerOptions | None = None,
+        *,
+        when_done: Callable[[Answer], None] | None = None,
+    ) -> RunningAnswer:
+        """Begin an answer to ``messages``, or to one user's text; nothing runs before the first event is asked for.
+
+        ``when_done`` gets the result just before the last event. The events raise PromptError for an empty or too long
+        prompt, UsageError when this thread's last answer is still under way, BackendError when the device fails.
+        """
+        turns = (Message("user", messages),) if isinstance(messages, str) else tuple(messages)
+        stop = Event()
+        return RunningAnswer(self._events(turns, options or AnswerOptions(), stop, when_done, self._clock()), stop)
+
+    def answer(self, messages: str | Sequence[Message], options: AnswerOptions | None = None) -> Answer:
+        """The whole answer at once: the stream, joined. Raises what the events of ``stream`` raise."""
+        return self.stream(messages, options).result
+
+    def session(self, system: str | None = None) -> Session:
+        """A conversation on this engine; ``system`` is its system prompt (None: the dialect's default)."""
+        from edge.session import Session
+
+        return Session(self, system=system)
+
+    def close(self) -> None:
+        """Free the device; an answer under way is stopped first. Safe to call twice."""
+        self._is_closed = True
+        if self._running_stop is not None:
+            self._running_stop.set()
+        if self._owner == get_ident():  # this thread's answer rests at an event, and will see that we closed
+            self.model.backend.close()
+            return
+        with self._lock:
+            self.model.backend.close()
+
+    def _events(
+        self,
+        messages: tuple[Message, ...],
+        options: AnswerOptions,
+        stop: Event,
+        when_done: Callable[[Answer], None] | None,
+        asked_at_s: float,
+    ) -> Iterator[StreamEvent]:
+        with self._turn(stop):
+            waited = Waited(asked_at_s, queue_s=self._clock() - asked_at_s, load_s=self._load_s)
+            self._load_s = 0.0  # the first answer waited for it, the later ones do not
+            for event in stream_answer(self.model, 0, messages, options, stop=stop, clock=self._clock, waited=waited):
+                if event.result is not None and when_done is not None:
+                    when_done(event.result)
+                yield event
+                if self._is_closed:
+                    return
+
+    @contextmanager
+    def _turn(self, stop: Event) -> Iterator[None]:
+        """Wait until the engine is free, and keep it."""
+        if self._owner == get_ident():
+            raise UsageError("This thread's last answer is still under way; read it to its end, or close it.")
+        with self._lock:
+            if self._is_closed:
+                raise UsageError("This engine is closed; load the model again.")
+            self._owner, self._running_stop = get_ident(), stop
+            try:
+                yield
+            finally:
+                self._owner = self._running_stop = None

@@ -1,0 +1,67 @@
+"""Where a model comes from: the embedded bundle, a bundle's folder, or a GGUF file.
+
+Knows: what a caller may write as the model. Does not know: how a model is loaded, or what is inside its tokenizer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from models.errors import BundleError
+
+if TYPE_CHECKING:
+    from models.bundle import Bundle
+
+GGUF_MAGIC = b"GGUF"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSource:
+    """A model on disk. ``bundle`` is None for a bare GGUF file."""
+
+    name: str
+    gguf_path: Path
+    bundle: Bundle | None
+
+
+def embedded_bundle_path() -> Path:
+    """The folder of the bundle that ships with the package."""
+    spec = find_spec("models.spark")
+    if spec is None or not spec.submodule_search_locations:
+        raise BundleError("The embedded model is not part of this installation; name one with --model.")
+    return Path(next(iter(spec.submodule_search_locations))) / "bundle"
+
+
+def find_model(model: str | Path | None) -> ModelSource:
+    """Resolve what a caller wrote; None is the embedded model. Raises BundleError when there is no such model."""
+    if model is None:
+        return _from_bundle(embedded_bundle_path())
+    path = Path(model).expanduser()
+    if path.is_dir():
+        return _from_bundle(path)
+    if path.is_file():
+        return _from_file(path)
+    raise BundleError(
+        f"There is no model at {str(model)!r}; name a bundle's folder or a .gguf file, or none for the embedded model."
+    )
+
+
+def _from_bundle(path: Path) -> ModelSource:
+    from models.bundle import open_bundle
+
+    bundle = open_bundle(path)
+    return ModelSource(bundle.name, bundle.gguf_path, bundle)
+
+
+def _from_file(path: Path) -> ModelSource:
+    try:
+        with path.open("rb") as file:
+            magic = file.read(len(GGUF_MAGIC))
+    except OSError as exc:
+        raise BundleError(f"The model file {path} cannot be read ({exc.strerror}); check its permissions.") from exc
+    if magic != GGUF_MAGIC:
+        raise BundleError(f"The file {path} is not a GGUF model (it begins with {magic!r}); name a .gguf file.")
+    return ModelSource(path.stem, path, None)

@@ -1,0 +1,53 @@
+"""The one folder that outlives a run: small JSON files, and whatever else the runtime remembers.
+
+Knows: where the folder is, and how to read and write in it without ever failing an answer for its sake.
+Does not know: what the files mean. The folder may be moved (``EDGE_STATE``) or deleted at any time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+
+def state_folder() -> Path:
+    """``EDGE_STATE`` where it is set, else ``edge-think`` in XDG_STATE_HOME or ``~/.local/state``; it need not exist."""
+    if named := os.environ.get("EDGE_STATE"):
+        return Path(named).expanduser()
+    home = os.environ.get("XDG_STATE_HOME")
+    return (Path(home) if home else Path.home() / ".local" / "state") / "edge-think"
+
+
+def read_state(name: str) -> dict[str, Any]:
+    """The JSON object in the state file ``name``; empty where it is missing, unreadable or damaged."""
+    try:
+        value = json.loads((state_folder() / name).read_bytes())
+    except (OSError, ValueError, RecursionError, RuntimeError):  # RuntimeError: a user without a home folder
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def write_state(name: str, value: dict[str, Any]) -> str | None:
+    """Write ``value`` as the state file ``name``, whole or not at all.
+
+    Returns None, or a sentence for the user where the folder cannot be written: state is a convenience.
+    """
+    from models.files import json_bytes, write_bytes_atomically  # not needed on a start that only reads
+
+    try:
+        folder = state_folder()
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_bytes_atomically(folder / name, json_bytes(value))
+    except (OSError, RuntimeError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) else str(exc)
+        return f"Nothing can be remembered in {_shown(name)} ({reason}); set EDGE_STATE to a folder that can be written."
+    return None
+
+
+def _shown(name: str) -> str:
+    try:
+        return str(state_folder() / name)
+    except RuntimeError:
+        return name

@@ -1,0 +1,162 @@
+"""What a person sees: a streaming answer, the line that closes it, and the text they pipe in.
+
+Knows: streams, colour, and how an answer is put in words. Does not know: engines, options, or what a command does.
+Answers go to standard output, everything about them to standard error.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import stat
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING, TextIO
+
+from edge.chat_types import Answer, StreamEvent
+from models.errors import PromptError
+
+if TYPE_CHECKING:
+    from edge.engine import RunningAnswer
+
+DIM, NORMAL = "\x1b[2m", "\x1b[0m"
+PIPE_PATIENCE_S = 3.0  # how long a pipe beside a prompt argument may stay silent
+
+ENDINGS = {
+    "length": "cut at --max-tokens",
+    "context": "the context is full",
+    "stopped": "stopped",
+}
+
+# Control characters a model might write would steer the terminal; line ends and tabs stay.
+_UNPRINTABLE = {code: "\ufffd" for code in (*range(9), *range(11, 32), *range(127, 160))}
+
+
+def has_colour(stream: TextIO) -> bool:
+    """Whether ``stream`` is a terminal that wants colour (NO_COLOR and TERM=dumb are honoured)."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+class Screen:
+    """Shows answers, one after the other. ``shows_thinking`` None: on a terminal only."""
+
+    def __init__(self, *, shows_thinking: bool | None = None) -> None:
+        self._is_terminal = sys.stdout.isatty()
+        self._dims_output = has_colour(sys.stdout)
+        self._dims_notes = has_colour(sys.stderr)
+        self.shows_thinking = self._is_terminal if shows_thinking is None else shows_thinking
+
+    def show(self, events: Iterable[StreamEvent]) -> Answer:
+        """Print the text of ``events`` as it comes, then the closing line; give the result."""
+        result: Answer | None = None
+        shown = ""  # the kind of text printed last
+        for event in events:
+            if event.kind == "answer" or (event.kind == "thinking" and self.shows_thinking):
+                self._write(self._heading(shown, event.kind) + self._printable(event.text))
+                shown = event.kind
+            result = event.result or result
+        assert result is not None  # a stream that does not raise ends in a result
+        self._write(self._tail(shown))
+        self.note(closing_line(result))
+        return result
+
+    def note(self, sentence: str) -> None:
+        """One line on standard error, dimmed where it can be."""
+        line = self._printable(sentence)
+        print(f"{DIM}{line}{NORMAL}" if self._dims_notes else line, file=sys.stderr, flush=True)
+
+    def _heading(self, shown: str, kind: str) -> str:
+        """What stands between the text printed last and the first of ``kind``."""
+        if shown == kind or not self.shows_thinking:
+            return ""
+        if kind == "thinking":
+            return DIM if self._dims_output else "[thinking]\n"
+        if not shown:
+            return ""
+        return f"{NORMAL}\n\n" if self._dims_output else "\n\n[answer]\n"
+
+    def _tail(self, shown: str) -> str:
+        return (NORMAL if shown == "thinking" and self._dims_output else "") + ("\n" if shown else "")
+
+    def _printable(self, text: str) -> str:
+        return text.translate(_UNPRINTABLE) if self._is_terminal else text
+
+    def _write(self, text: str) -> None:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+
+def closing_line(answer: Answer) -> str:
+    """Mode and why, tokens, time to first token, speed, and how it ended unless that was of its own accord."""
+    usage, timings, decision = answer.usage, answer.timings, answer.decision
+    mode = {True: "think on", False: "think off", None: "think undecided"}[decision.think]
+    judge = f"{usage.judge_tokens} judge + " if usage.judge_tokens else ""
+    parts = [
+        f"{mode}: {decision.reason}",
+        f"{judge}{usage.thinking_tokens} thinking + {usage.answer_tokens} answer tokens",
+        f"first token {timings.load_s + timings.ttft_s:.2f} s",
+        f"{timings.decode_tokens_per_s:.0f} tokens/s",
+    ]
+    if answer.finish_reason in ENDINGS:
+        parts.append(ENDINGS[answer.finish_reason])
+    return f"[{' · '.join(parts)}]"
+
+
+@contextmanager
+def stopped_by_interrupt(running: RunningAnswer) -> Iterator[None]:
+    """Within this block Ctrl-C stops ``running`` and keeps what was said; pressed again it interrupts as usual."""
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        running.stop()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    previous = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def read_prompt(words: Sequence[str]) -> str | None:
+    """The prompt: the words of the command line, then what is piped in. None: nobody piped, so a person may type.
+
+    A word ``-`` asks for standard input. Raises PromptError for an empty prompt and for input that is not UTF-8.
+    """
+    said = " ".join(word for word in words if word != "-")
+    if sys.stdin is not None and sys.stdin.isatty() and "-" not in words:
+        return said if words else None
+    piped = _read_pipe(is_optional=bool(said.strip()) and "-" not in words)
+    prompt = "\n\n".join(text for text in (said, piped) if text.strip())
+    if not prompt.strip():
+        raise PromptError("The prompt is empty: write a question after the command, or pipe one in.")
+    return prompt
+
+
+def _read_pipe(*, is_optional: bool) -> str:
+    """Standard input to its end; when ``is_optional`` only where something is really piped in."""
+    if sys.stdin is None or (is_optional and not _has_input()):
+        return ""
+    data = sys.stdin.buffer.read()
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as exc:
+        raise PromptError(
+            f"Standard input is not UTF-8 (byte 0x{data[exc.start]:02x} at position {exc.start}); "
+            "convert it first, for example with iconv."
+        ) from exc
+
+
+def _has_input() -> bool:
+    """Whether standard input is a file, or a pipe in which something arrives before patience runs out."""
+    kind = os.fstat(sys.stdin.fileno()).st_mode
+    if stat.S_ISREG(kind):
+        return True
+    if not stat.S_ISFIFO(kind):
+        return False
+    if select.select([sys.stdin], [], [], PIPE_PATIENCE_S)[0]:
+        return True
+    print("Nothing came from standard input; add - to the command to wait for it.", file=sys.stderr)
+    return False

@@ -1,0 +1,192 @@
+"""What a dialect is: the values that cross borders, and how messages become a prompt.
+
+Knows: messages, parts, prompts, tags, layouts made of fixed marks, and the rule that turns them into one prompt.
+Does not know: any particular dialect (models.dialect has the rows), token ids, backends, or the body of the network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Literal, Protocol
+
+from models.errors import PromptError
+
+Role = Literal["system", "user", "assistant"]
+Think = Literal["auto", "on", "off"]
+Phase = Literal["judge", "gap", "thinking", "answer", "done"]
+
+STEP_REQUESTS = {"en": "Think step by step, then give the answer.", "zh": "请一步一步思考，然后给出答案。"}
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation; an assistant's ``content`` is its answer alone, without thoughts or tags."""
+
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A run of prompt text. Control text may become tag and mark tokens, user text never does."""
+
+    text: str
+    is_control: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What is handed to the tokenizer, and where the parser stands.
+
+    ``parts`` ends where the assistant's own text begins; ``forced`` is written into the assistant's mouth to force a
+    mode (control text, empty for auto). The parser starts in ``phase`` and is fed ``forced`` before any generated text.
+    """
+
+    parts: tuple[Part, ...]
+    forced: str
+    phase: Phase
+
+    @property
+    def text(self) -> str:
+        """The whole prompt as one string, forced text included: for people and for tests, never for a tokenizer."""
+        return "".join(part.text for part in self.parts) + self.forced
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """What a tag does to the stream.
+
+    ``leads_to`` is the phase after it. ``closes`` is the phase it ends, None for a tag that opens one. ``think`` is set
+    on markers, which say the mode.
+    """
+
+    leads_to: Phase
+    closes: Phase | None = None
+    think: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """The sampling a model card recommends. ``top_k`` 0 means no limit."""
+
+    temperature: float
+    top_k: int
+    top_p: float
+
+
+class Layout(Protocol):
+    """Where the marks of a prompt stand around the texts of its messages."""
+
+    def lay_out(self, messages: Sequence[Message]) -> tuple[Part, ...]:
+        """The parts up to where the assistant's own text begins, control and user parts in turn."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class MarkLayout:
+    """A layout of fixed marks: ``start``, each turn between its marks, then ``opening`` of the assistant's turn."""
+
+    system: tuple[str, str]
+    user: tuple[str, str]
+    assistant: tuple[str, str]
+    opening: str
+    start: str = ""
+
+    def lay_out(self, messages: Sequence[Message]) -> tuple[Part, ...]:
+        """Marks as control parts, contents as user parts."""
+        marks = {"system": self.system, "user": self.user, "assistant": self.assistant}
+        parts = [Part(self.start, is_control=True)]
+        for message in messages:
+            before, after = marks[message.role]
+            parts += (Part(before, is_control=True), Part(message.content, is_control=False))
+            parts.append(Part(after, is_control=True))
+        return join_parts((*parts, Part(self.opening, is_control=True)))
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How a model talks: a row of data, and ``render``.
+
+    ``forced_on`` and ``forced_off`` are written into the assistant's mouth to force a mode; ``start_phase`` is where
+    generated text begins without them. ``marks`` are texts beside the tags that user text must not forge.
+    ``stop_ids`` gives, by vocabulary size, stop ids whose texts differ between models of one family.
+    ``asks_for_steps``: the model has no thinking of its own, ``on`` appends a request instead, and ``note`` says so.
+    """
+
+    name: str
+    layout: Layout
+    start_phase: Phase
+    tags: Mapping[str, Tag]
+    stop_tokens: tuple[str, ...]
+    sampling: Sampling
+    forced_on: str = ""
+    forced_off: str = ""
+    marks: tuple[str, ...] = ()
+    stop_ids: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    default_system: str = ""
+    default_think: bool = False
+    asks_for_steps: bool = False
+    note: str = ""
+
+    @property
+    def has_judge(self) -> bool:
+        """Whether the model decides by itself, in a judge text, if this prompt deserves thinking."""
+        return self.start_phase == "judge"
+
+    @property
+    def control_texts(self) -> tuple[str, ...]:
+        """Every text that user text must not forge."""
+        return tuple(dict.fromkeys((*self.tags, *self.marks, *self.stop_tokens)))
+
+    @property
+    def think_tags(self) -> tuple[str, ...]:
+        """The tags that start thinking: banned in the answer and wherever thinking is off."""
+        return tuple(text for text, tag in self.tags.items() if tag.leads_to == "thinking" or tag.think)
+
+    def render(self, messages: Sequence[Message], think: Think) -> Prompt:
+        """The prompt of a conversation that ends with the user's turn.
+
+        Raises PromptError for a conversation out of order, ModelError when the model's own template refuses it.
+        """
+        _check_order(messages)
+        if self.default_system and messages[0].role != "system":
+            messages = (Message("system", self.default_system), *messages)
+        if think == "on" and self.asks_for_steps:
+            messages = (*messages[:-1], _with_step_request(messages[-1]))
+        forced = {"auto": "", "on": self.forced_on, "off": self.forced_off}[think]
+        return Prompt(self.layout.lay_out(messages), forced, self.start_phase)
+
+    def history_answer(self, raw_text: str) -> str:
+        """The answer inside all that was generated: what a later turn may see, without judge, thoughts and tags.
+
+        Cuts at whole tags, never at characters of them: ``we are swans</answer>`` gives ``we are swans``.
+        """
+        text = raw_text
+        openers = [tag for tag in ("<answer>", "<think_off>", "</think>") if tag in self.tags and tag in raw_text]
+        if openers:
+            text = raw_text.rpartition(openers[0])[2]
+        for closer in ("</answer>", "<think>"):  # a <think> still here was never closed: no answer follows it
+            if closer in self.tags:
+                text = text.partition(closer)[0]
+        return text.strip("\n")
+
+
+def join_parts(parts: Iterable[Part]) -> tuple[Part, ...]:
+    """Neighbours of one kind become one part and empty parts vanish: the ids of a control run depend on its whole."""
+    runs = groupby((part for part in parts if part.text), key=lambda part: part.is_control)
+    return tuple(Part("".join(part.text for part in run), is_control) for is_control, run in runs)
+
+
+def _check_order(messages: Sequence[Message]) -> None:
+    if not messages or messages[-1].role != "user":
+        last = f"ends with a {messages[-1].role} message" if messages else "is empty"
+        raise PromptError(f"The conversation {last}; end it with a user message.")
+    if any(message.role == "system" for message in messages[1:]):
+        raise PromptError("The conversation has a system message after its first turn; put it first.")
+
+
+def _with_step_request(message: Message) -> Message:
+    is_chinese = any("\u4e00" <= character <= "\u9fff" for character in message.content)
+    return Message(message.role, f"{message.content}\n\n{STEP_REQUESTS['zh' if is_chinese else 'en']}")

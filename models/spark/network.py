@@ -1,0 +1,300 @@
+"""The network: a small Qwen3 body in torch, its Hugging Face folder, and a batched sampler with a KV cache.
+
+Knows tensors and shapes. Trained on contexts of at most 256 tokens; the config allows 8192 positions because the
+rotary embedding does, not because longer contexts were learned.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, slots=True)
+class SparkConfig:
+    """Shapes; every width is a multiple of 256 so that each 4-bit format fits."""
+
+    vocab_size: int = 1024
+    hidden_size: int = 256
+    num_layers: int = 4
+    num_heads: int = 4
+    num_kv_heads: int = 4
+    head_dim: int = 64
+    intermediate_size: int = 768
+    rope_theta: float = 10000.0
+    rms_norm_eps: float = 1e-6
+    max_position_embeddings: int = 8192
+
+    def to_hugging_face(self, eos_id: int, pad_id: int) -> dict[str, Any]:
+        """config.json of a Qwen3ForCausalLM."""
+        return {
+            "architectures": ["Qwen3ForCausalLM"],
+            "model_type": "qwen3",
+            "vocab_size": self.vocab_size,
+            "hidden_size": self.hidden_size,
+            "num_hidden_layers": self.num_layers,
+            "num_attention_heads": self.num_heads,
+            "num_key_value_heads": self.num_kv_heads,
+            "head_dim": self.head_dim,
+            "intermediate_size": self.intermediate_size,
+            "rope_theta": self.rope_theta,
+            "rope_scaling": None,
+            "rms_norm_eps": self.rms_norm_eps,
+            "max_position_embeddings": self.max_position_embeddings,
+            "hidden_act": "silu",
+            "attention_bias": False,
+            "attention_dropout": 0.0,
+            "tie_word_embeddings": True,
+            "use_cache": True,
+            "use_sliding_window": False,
+            "sliding_window": None,
+            "initializer_range": 0.02,
+            "bos_token_id": None,
+            "eos_token_id": eos_id,
+            "pad_token_id": pad_id,
+            "torch_dtype": "bfloat16",
+        }
+
+    @classmethod
+    def from_hugging_face(cls, config: dict[str, Any]) -> SparkConfig:
+        """Shapes from config.json."""
+        return cls(
+            vocab_size=config["vocab_size"],
+            hidden_size=config["hidden_size"],
+            num_layers=config["num_hidden_layers"],
+            num_heads=config["num_attention_heads"],
+            num_kv_heads=config["num_key_value_heads"],
+            head_dim=config["head_dim"],
+            intermediate_size=config["intermediate_size"],
+            rope_theta=config["rope_theta"],
+            rms_norm_eps=config["rms_norm_eps"],
+            max_position_embeddings=config["max_position_embeddings"],
+        )
+
+
+class RMSNorm(nn.Module):
+    """x / rms(x) * weight over the last axis, in float32."""
+
+    def __init__(self, size: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(size))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        wide = x.float()
+        return (wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.eps) * self.weight).to(x.dtype)
+
+
+def rope_tables(config: SparkConfig, positions: Tensor) -> tuple[Tensor, Tensor]:
+    """cos and sin for split-half rotation, (..., head_dim), from integer positions (...)."""
+    exponents = torch.arange(0, config.head_dim, 2, device=positions.device).float() / config.head_dim
+    angles = positions.float()[..., None] * config.rope_theta**-exponents
+    angles = torch.cat((angles, angles), -1)
+    return angles.cos(), angles.sin()
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Split-half rotary embedding of x (batch, heads, length, head_dim)."""
+    first, second = x.chunk(2, -1)
+    return (x.float() * cos + torch.cat((-second, first), -1).float() * sin).to(x.dtype)
+
+
+KVCache = list[tuple[Tensor, Tensor]]
+
+
+class Attention(nn.Module):
+    """Grouped-query attention with q and k normalised per head before the rotation."""
+
+    def __init__(self, config: SparkConfig) -> None:
+        super().__init__()
+        self.config = config
+        hidden, dim = config.hidden_size, config.head_dim
+        self.q_proj = nn.Linear(hidden, config.num_heads * dim, bias=False)
+        self.k_proj = nn.Linear(hidden, config.num_kv_heads * dim, bias=False)
+        self.v_proj = nn.Linear(hidden, config.num_kv_heads * dim, bias=False)
+        self.o_proj = nn.Linear(config.num_heads * dim, hidden, bias=False)
+        self.q_norm = RMSNorm(dim, config.rms_norm_eps)
+        self.k_norm = RMSNorm(dim, config.rms_norm_eps)
+
+    def mix(
+        self, x: Tensor, cos: Tensor, sin: Tensor, past: tuple[Tensor, Tensor] | None, mask: Tensor | None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """What each position gathers from those before it, before the output projection, and the grown cache."""
+        batch, length, _ = x.shape
+        dim = self.config.head_dim
+        q = rotate(self.q_norm(self.q_proj(x).view(batch, length, -1, dim)).transpose(1, 2), cos, sin)
+        k = rotate(self.k_norm(self.k_proj(x).view(batch, length, -1, dim)).transpose(1, 2), cos, sin)
+        v = self.v_proj(x).view(batch, length, -1, dim).transpose(1, 2)
+        if past is not None:
+            k, v = torch.cat((past[0], k), 2), torch.cat((past[1], v), 2)
+        cache = (k, v)
+        grouped = self.config.num_heads != self.config.num_kv_heads
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None, enable_gqa=grouped)
+        return y.transpose(1, 2).reshape(batch, length, -1), cache
+
+
+class FeedForward(nn.Module):
+    """SwiGLU."""
+
+    def __init__(self, config: SparkConfig) -> None:
+        super().__init__()
+        self.gate_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
+        self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
+        self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+        return out
+
+
+class Block(nn.Module):
+    """Attention, then feed-forward, each behind its norm."""
+
+    def __init__(self, config: SparkConfig) -> None:
+        super().__init__()
+        self.input_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.self_attn = Attention(config)
+        self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.mlp = FeedForward(config)
+
+    def forward(
+        self, x: Tensor, cos: Tensor, sin: Tensor, past: tuple[Tensor, Tensor] | None, mask: Tensor | None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        mixed, cache = self.self_attn.mix(self.input_layernorm(x), cos, sin, past, mask)
+        return self.finish(x, mixed), cache
+
+    def finish(self, x: Tensor, mixed: Tensor) -> Tensor:
+        """The part of the block that looks at one position at a time."""
+        x = x + self.self_attn.o_proj(mixed)
+        out: Tensor = x + self.mlp(self.post_attention_layernorm(x))
+        return out
+
+
+class SparkNetwork(nn.Module):
+    """ids -> hidden states -> logits with the embedding as head; parameter names follow Hugging Face under `model.`."""
+
+    def __init__(self, config: SparkConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.layers = nn.ModuleList(Block(config) for _ in range(config.num_layers))
+        self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        for name, parameter in self.named_parameters():
+            if parameter.ndim == 2:
+                narrow = name.endswith(("o_proj.weight", "down_proj.weight"))
+                nn.init.normal_(parameter, std=0.02 / (2 * config.num_layers) ** 0.5 if narrow else 0.02)
+
+    def hidden(
+        self, ids: Tensor, positions: Tensor, past: KVCache | None = None, mask: Tensor | None = None
+    ) -> tuple[Tensor, KVCache]:
+        """Normed last hidden states (batch, length, hidden) and the grown cache; without mask attention is causal."""
+        cos, sin = rope_tables(self.config, positions)
+        cos, sin = (table[None, None] if table.ndim == 2 else table[:, None] for table in (cos, sin))
+        x = self.embed_tokens(ids)
+        cache: KVCache = []
+        for at, layer in enumerate(self.layers):
+            x, grown = layer(x, cos, sin, past[at] if past else None, mask)
+            cache.append(grown)
+        return self.norm(x), cache
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Tied head."""
+        return F.linear(hidden, self.embed_tokens.weight)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Logits (batch, length, vocab)."""
+        hidden, _ = self.hidden(ids, torch.arange(ids.shape[1], device=ids.device))
+        return self.logits(hidden)
+
+    def loss(self, ids: Tensor, weights: Tensor) -> Tensor:
+        """Weighted mean next-token loss over ids (batch, length) where weights (batch, length) are above zero.
+
+        The last block finishes only the positions that are learned, which saves a sixth of the work.
+        """
+        inputs, learned = ids[:, :-1], weights[:, 1:].flatten().float()
+        cos, sin = rope_tables(self.config, torch.arange(inputs.shape[1], device=ids.device))
+        x = self.embed_tokens(inputs)
+        for layer in self.layers[:-1]:
+            x, _ = layer(x, cos, sin, None, None)
+        last = self.layers[-1]
+        mixed, _ = last.self_attn.mix(last.input_layernorm(x), cos, sin, None, None)
+        chosen = learned.nonzero()[:, 0]
+        x = last.finish(x.flatten(0, 1)[chosen], mixed.flatten(0, 1)[chosen])
+        logits = self.logits(self.norm(x)).float()
+        losses = F.cross_entropy(logits, ids[:, 1:].flatten()[chosen], reduction="none")
+        return (losses * learned[chosen]).sum() / learned.sum().clamp(min=1.0)
+
+
+@torch.inference_mode()
+def generate(
+    network: SparkNetwork,
+    prompts: Sequence[Sequence[int]],
+    max_tokens: int,
+    stop_id: int,
+    temperature: float = 0.0,
+    generator: torch.Generator | None = None,
+) -> list[list[int]]:
+    """Continue every prompt until `stop_id` (not returned) or `max_tokens`. One left-padded batch; 0 is greedy."""
+    device = network.embed_tokens.weight.device
+    longest = max(map(len, prompts))
+    pads = torch.tensor([longest - len(prompt) for prompt in prompts], device=device)
+    ids = torch.tensor([[0] * (longest - len(prompt)) + list(prompt) for prompt in prompts], device=device)
+    columns = torch.arange(longest, device=device)
+    seen = columns[None, :] >= pads[:, None]
+    causal = columns[None, :] <= columns[:, None]
+    mask = (causal[None] & seen[:, None, :]) | torch.eye(longest, dtype=torch.bool, device=device)
+    hidden, cache = network.hidden(ids, (columns[None, :] - pads[:, None]).clamp(min=0), None, mask[:, None])
+    rows = torch.arange(len(prompts), device=device)
+    outputs: list[list[int]] = [[] for _ in prompts]
+    last = hidden[:, -1]
+    for step in range(max_tokens):
+        logits = network.logits(last).float()
+        if temperature > 0:
+            chances = torch.softmax(logits / temperature, -1)
+            chosen = torch.multinomial(chances, 1, generator=generator)[:, 0]
+        else:
+            chosen = logits.argmax(-1)
+        alive = chosen != stop_id
+        for row, token, is_alive in zip(rows.tolist(), chosen.tolist(), alive.tolist(), strict=True):
+            if is_alive:
+                outputs[row].append(token)
+        if not alive.any() or step == max_tokens - 1:
+            break
+        if not alive.all():
+            rows, chosen, pads, seen = rows[alive], chosen[alive], pads[alive], seen[alive]
+            cache = [(k[alive], v[alive]) for k, v in cache]
+        seen = torch.cat((seen, torch.ones(len(rows), 1, dtype=torch.bool, device=device)), 1)
+        positions = (seen.shape[1] - 1 - pads)[:, None]
+        hidden, cache = network.hidden(chosen[:, None], positions, cache, seen[:, None, None, :])
+        last = hidden[:, -1]
+    return outputs
+
+
+def save_folder(network: SparkNetwork, folder: Path, eos_id: int, pad_id: int) -> None:
+    """Write model.safetensors (bf16), config.json and generation_config.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {
+        f"model.{name}": value.detach().cpu().to(torch.bfloat16).contiguous()
+        for name, value in network.state_dict().items()
+    }
+    save_file(state, str(folder / "model.safetensors"), metadata={"format": "pt"})
+    config = network.config.to_hugging_face(eos_id, pad_id)
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    generation = {"do_sample": False, "eos_token_id": [eos_id, pad_id], "pad_token_id": pad_id, "max_new_tokens": 512}
+    (folder / "generation_config.json").write_text(json.dumps(generation, indent=2) + "\n")
+
+
+def load_folder(folder: Path) -> SparkNetwork:
+    """Read what `save_folder` wrote, as float32."""
+    network = SparkNetwork(SparkConfig.from_hugging_face(json.loads((folder / "config.json").read_text())))
+    state = load_file(str(folder / "model.safetensors"))
+    network.load_state_dict({name.removeprefix("model."): value.float() for name, value in state.items()})
+    return network

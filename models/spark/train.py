@@ -1,0 +1,239 @@
+"""Trains the embedded model: `python -m models.spark.train --out DIR`.
+
+Stage 1 teaches both modes with the mode prefilled, stage 2 (hybrid.py) teaches the judge from measured outcomes.
+Resumable: run the same command again. Knows the loop, its checkpoints and its log; the data comes from samples.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import torch
+
+from models.spark import evaluate, samples, tasks
+from models.spark.network import SparkConfig, SparkNetwork, load_folder, save_folder
+from models.spark.optimizer import make_optimizers, rate
+from models.spark.samples import Mix, Renderer, Rows
+from models.spark.tokenizer import END_OF_TEXT, IM_END, SparkTokenizer, train_tokenizer
+
+BATCH_ROWS = 36
+SHARD_ROWS = 100 * BATCH_ROWS
+
+
+@dataclass(frozen=True, slots=True)
+class TrainOptions:
+    """One training run; the command line has the same fields."""
+
+    out: Path
+    stage: int = 1
+    device: str = "cpu"
+    tokens: int = 30_000_000
+    seed: int = 1
+    lr: float = 3e-3
+    optimizer: str = "muon"
+    warm_up: int = 100
+    save_s: float = 180.0
+    validate_s: float = 420.0
+    validation_size: int = 300
+
+
+def main() -> None:
+    """Read the command line and train."""
+    parser = argparse.ArgumentParser(description="Train the embedded model spark.")
+    defaults = TrainOptions(Path())
+    parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints, log and result")
+    for name, value in asdict(defaults).items():
+        if name != "out":
+            parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
+    options = TrainOptions(**vars(parser.parse_args()))
+    options.out.mkdir(parents=True, exist_ok=True)
+    tokenizer = open_tokenizer(options.out / "tokenizer")
+    if options.stage == 2:
+        from models.spark import hybrid
+
+        hybrid.run_stage_2(options, tokenizer)
+        return
+    torch.manual_seed(options.seed)
+    network = SparkNetwork(SparkConfig(vocab_size=tokenizer.vocab_size)).to(options.device)
+    with ShardStream(options.out / "tokenizer", options.seed) as shards:
+        train(network, options, tokenizer, shards.rows, "stage1")
+    save_result(network, tokenizer, options.out / "stage1")
+
+
+def open_tokenizer(folder: Path) -> SparkTokenizer:
+    """The run's tokenizer, trained on first use."""
+    if not (folder / "tokenizer.json").exists():
+        train_tokenizer(samples.tokenizer_texts()).save(folder)
+    return SparkTokenizer.load(folder)
+
+
+def save_result(network: SparkNetwork, tokenizer: SparkTokenizer, folder: Path) -> None:
+    """Write the Hugging Face folder."""
+    tokenizer.save(folder)
+    save_folder(network, folder, tokenizer.token_id(IM_END), tokenizer.token_id(END_OF_TEXT))
+
+
+def train(
+    network: SparkNetwork,
+    options: TrainOptions,
+    tokenizer: SparkTokenizer,
+    rows_from: Callable[[int], Iterator[Rows]],
+    name: str,
+) -> None:
+    """Run `options.tokens` tokens. `rows_from(step)` yields one batch a step from that step on."""
+    optimizers = make_optimizers(network, options.lr, options.optimizer == "muon")
+    checkpoint = options.out / f"{name}.pt"
+    step = load_state(checkpoint, network, optimizers)
+    num_steps = options.tokens // (BATCH_ROWS * samples.ROW_TOKENS)
+    watch = Watch(network, options, tokenizer, name, step, num_steps)
+    for ids, weights in rows_from(step):
+        if step >= num_steps:
+            break
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group["peak"] * rate(step, num_steps, options.warm_up)
+        batch_ids = torch.from_numpy(ids.astype("int64")).to(options.device)
+        batch_weights = torch.from_numpy(weights.astype("float32")).to(options.device)
+        with torch.autocast(options.device, torch.bfloat16):
+            loss = network.loss(batch_ids, batch_weights)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+        step += 1
+        watch.tick(step, loss.item())
+        if watch.is_save_due():
+            save_state(checkpoint, network, optimizers, step)
+    save_state(checkpoint, network, optimizers, step)
+    watch.validate(step)
+
+
+def save_state(path: Path, network: SparkNetwork, optimizers: list[torch.optim.Optimizer], step: int) -> None:
+    """Write everything a resumed run needs, whole or not at all."""
+    state = {"network": network.state_dict(), "optimizers": [o.state_dict() for o in optimizers], "step": step}
+    temporary = path.with_suffix(".tmp")
+    torch.save(state, temporary)
+    os.replace(temporary, path)
+
+
+def load_state(path: Path, network: SparkNetwork, optimizers: list[torch.optim.Optimizer]) -> int:
+    """Continue from a checkpoint if there is one; the step to go on with."""
+    if not path.exists():
+        return 0
+    state = torch.load(path, map_location=network.embed_tokens.weight.device, weights_only=True)
+    network.load_state_dict(state["network"])
+    for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
+        optimizer.load_state_dict(saved)
+    return int(state["step"])
+
+
+class Watch:
+    """Progress on the terminal, the log, and validation on problems never trained on."""
+
+    def __init__(
+        self, network: SparkNetwork, options: TrainOptions, tokenizer: SparkTokenizer, name: str, step: int, num_steps: int
+    ) -> None:
+        self.network, self.options, self.name, self.num_steps = network, options, name, num_steps
+        self.renderer = Renderer(tokenizer)
+        self.problems = tasks.draw_set(options.validation_size, options.seed, "validation")
+        self.modes = ("off", "on") if name == "stage1" else ("off", "on", "auto")
+        self.start_s = self.saved_s = self.validated_s = time.monotonic()
+        self.start_step = step
+        self.losses: list[float] = []
+
+    def tick(self, step: int, loss: float) -> None:
+        """Note one step; every 50 steps a line, now and then a validation."""
+        self.losses.append(loss)
+        now = time.monotonic()
+        if step % 50 == 0 or step == self.num_steps:
+            seconds = (now - self.start_s) / max(1, step - self.start_step)
+            left_s = seconds * (self.num_steps - step)
+            speed = BATCH_ROWS * samples.ROW_TOKENS / seconds
+            mean = sum(self.losses) / len(self.losses)
+            self.losses.clear()
+            print(f"step {step}/{self.num_steps} loss {mean:.4f} {speed:.0f} tokens/s, {left_s / 60:.1f} min left", flush=True)
+            self.log({"step": step, "loss": round(mean, 5), "tokens_per_s": round(speed), "left_s": round(left_s)})
+        if now - self.validated_s > self.options.validate_s:
+            self.validate(step)
+            self.validated_s = time.monotonic()
+
+    def validate(self, step: int) -> None:
+        """Greedy answers in every mode."""
+        for mode in self.modes:
+            found = evaluate.summarise(self.problems, evaluate.ask(self.network, self.renderer, self.problems, mode))
+            print(f"  {mode}: {found}", flush=True)
+            self.log({"step": step, "mode": mode, "validation": found})
+
+    def is_save_due(self) -> bool:
+        """True every `save_s` seconds."""
+        if time.monotonic() - self.saved_s < self.options.save_s:
+            return False
+        self.saved_s = time.monotonic()
+        return True
+
+    def log(self, entry: dict[str, Any]) -> None:
+        """One JSON line."""
+        with (self.options.out / f"{self.name}.jsonl").open("a") as file:
+            file.write(json.dumps({"time": round(time.time()), **entry}) + "\n")
+
+
+class ShardStream:
+    """Stage-1 batches, made one shard ahead in another process; the same seed gives the same rows after a resume."""
+
+    def __init__(self, tokenizer_folder: Path, seed: int) -> None:
+        self.folder, self.seed = tokenizer_folder, seed
+        self.pool = ProcessPoolExecutor(1)
+
+    def __enter__(self) -> ShardStream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.pool.shutdown(cancel_futures=True)
+
+    def rows(self, step: int) -> Iterator[Rows]:
+        """Endless batches from `step` on."""
+        per_shard = SHARD_ROWS // BATCH_ROWS
+        number, skip = step // per_shard, step % per_shard
+        ahead: Future[Rows] = self._submit(number)
+        while True:
+            ids, weights = ahead.result()
+            number += 1
+            ahead = self._submit(number)
+            for at in range(skip, per_shard):
+                part = slice(at * BATCH_ROWS, (at + 1) * BATCH_ROWS)
+                yield ids[part], weights[part]
+            skip = 0
+
+    def _submit(self, number: int) -> Future[Rows]:
+        return self.pool.submit(make_shard, str(self.folder), self.seed, number)
+
+
+def make_shard(tokenizer_folder: str, seed: int, number: int) -> Rows:
+    """Shard `number` of stage 1."""
+    rng = Random(f"{seed}/{number}")
+    renderer = _renderer(tokenizer_folder)
+    mix = Mix()
+    pad_id = renderer.tokenizer.token_id(END_OF_TEXT)
+    return samples.pack(rng, renderer, lambda: samples.draw_forced(rng, renderer, mix), SHARD_ROWS, pad_id)
+
+
+@lru_cache(maxsize=1)
+def _renderer(tokenizer_folder: str) -> Renderer:
+    return Renderer(SparkTokenizer.load(Path(tokenizer_folder)))
+
+
+__all__ = ["TrainOptions", "load_folder", "main", "train"]
+
+if __name__ == "__main__":
+    main()

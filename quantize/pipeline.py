@@ -1,0 +1,117 @@
+"""A checkpoint becomes a bundle: the story on one screen.
+
+Knows: the order of the steps. Does not know: how any of them is done.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from models.bundle import Bundle, write_bundle
+from models.checkpoint import Checkpoint, open_checkpoint
+from models.dialect import Dialect, detect_dialect
+from models.errors import CheckpointError
+from models.files import read_json_object
+from models.manifest import Manifest
+from models.spec import TensorPlace
+from models.tokenizer import BpeChatTokenizer, stop_token_ids
+from quantize.gguf_writer import ModelFacts, Stored, write_gguf
+from quantize.recipe import QuantRecipe
+from quantize.rounding import RoundingErrors, plan_formats, round_rows
+from quantize.vocabulary import TokenKind, control_ids, read_vocabulary
+
+GGUF_NAME, TOKENIZER_NAME = "model.gguf", "tokenizer.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is: ``done`` of ``total`` tensors, and the one that comes next."""
+
+    done: int
+    total: int
+    tensor: str
+
+
+def quantize_checkpoint(
+    source: Path,
+    out: Path,
+    recipe: QuantRecipe | None = None,
+    *,
+    name: str | None = None,
+    dialect_name: str | None = None,
+    replace: bool = False,
+    progress: Callable[[Progress], None] | None = None,
+) -> Bundle:
+    """Turn the float checkpoint in ``source`` into a bundle at ``out``, whole or not at all.
+
+    The same source and recipe give the same bytes. ``name`` defaults to the name of the folder; the dialect is told
+    from the chat template unless ``dialect_name`` sets it; ``progress`` is called before every tensor.
+    Raises ModelError for a source or a target that cannot be used, UsageError for a recipe that does not fit.
+    """
+    recipe = recipe or QuantRecipe()
+    checkpoint = open_checkpoint(source)
+    formats = plan_formats(checkpoint.spec, recipe)
+    vocabulary = read_vocabulary(source, checkpoint.spec, checkpoint.config)
+    dialect, reason = detect_dialect(vocabulary.chat_template, vocabulary.tokens.__contains__, name=dialect_name)
+    stop_ids = _stop_ids(checkpoint, dialect, vocabulary.kinds)
+    facts = ModelFacts(name or source.resolve().name, checkpoint.spec, vocabulary, stop_ids)
+    numbers = {place: number for number, place in enumerate(formats)}
+    errors = RoundingErrors()
+
+    def rounded_chunks(place: TensorPlace) -> Iterator[Stored]:
+        if progress:
+            progress(Progress(numbers[place], len(formats), place.checkpoint_name))
+        for rows in checkpoint.read_rows(place):
+            stored = round_rows(rows, formats[place], recipe)
+            errors.add(place.gguf_name, rows, stored)
+            yield stored
+
+    def fill(folder: Path) -> Manifest:
+        write_gguf(folder / GGUF_NAME, facts, formats, rounded_chunks)
+        shutil.copyfile(source / TOKENIZER_NAME, folder / TOKENIZER_NAME)
+        return Manifest(
+            name=facts.name,
+            spec=facts.spec,
+            dialect=dialect.name,
+            dialect_reason=reason,
+            bos_token_id=vocabulary.bos_token_id if vocabulary.adds_bos else None,
+            stop_token_ids=stop_ids,
+            recipe=asdict(recipe),
+            tensor_errors=errors.relative(),
+            source=f"float checkpoint {source.resolve().name}",
+            created_by=f"edge-think {_own_version()}",
+            files={},  # measured by write_bundle
+        )
+
+    return write_bundle(out, {GGUF_NAME: "gguf", TOKENIZER_NAME: "tokenizer"}, fill, replace=replace)
+
+
+def _stop_ids(checkpoint: Checkpoint, dialect: Dialect, kinds: tuple[TokenKind, ...]) -> tuple[int, ...]:
+    """What ends an answer: the dialect's own stop texts first, in its order, then what the configs name beside them."""
+    tokenizer = BpeChatTokenizer.from_file(checkpoint.folder / TOKENIZER_NAME, dialect.control_texts)
+    in_order = [tokenizer.token_id(text) for text in dialect.stop_tokens]
+    known = stop_token_ids(dialect, tokenizer, checkpoint.spec.vocab_size)
+    path = checkpoint.folder / "generation_config.json"
+    generation = read_json_object(path, CheckpointError) if path.exists() else {}
+    named = [
+        *control_ids(kinds, generation.get("eos_token_id")),
+        *control_ids(kinds, checkpoint.config.get("eos_token_id")),
+    ]
+    ids = tuple(dict.fromkeys(token for token in (*in_order, *sorted(known), *named) if token is not None))
+    if not ids:
+        raise CheckpointError(
+            f"{checkpoint.folder} names no token that ends an answer: its tokenizer has none of "
+            f"{', '.join(dialect.stop_tokens)}, and no config names a control token as eos_token_id."
+        )
+    return ids
+
+
+def _own_version() -> str:
+    try:
+        return version("edge-think")
+    except PackageNotFoundError:
+        return "(not installed)"
