@@ -9,9 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import models.spark
 from bench_edge.report import format_checks, format_table
 from bench_edge.think import share
-from models.files import write_text_atomically
+from models.files import write_bytes_atomically
 
 CARD = """---
 license: apache-2.0
@@ -35,7 +36,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 tokenizer = AutoTokenizer.from_pretrained("models/spark/checkpoint")
 model = AutoModelForCausalLM.from_pretrained("models/spark/checkpoint")
 prompt = tokenizer.apply_chat_template(
-    [{{"role": "user", "content": "What is 38*47-5+12?"}}], add_generation_prompt=True, return_tensors="pt", return_dict=True
+    [{{"role": "user", "content": "What is 38*47-5+12?"}}],
+    add_generation_prompt=True,
+    return_tensors="pt",
+    return_dict=True,
 )
 print(tokenizer.decode(model.generate(**prompt, max_new_tokens=200)[0]))
 ```
@@ -77,7 +81,7 @@ answer, the judge's counted apart.
 
 def write_model_card(path: Path, report: dict[str, Any]) -> None:
     """Write the card to ``path`` from the JSON object of ``edge bench think``."""
-    write_text_atomically(path, render_model_card(report))
+    write_bytes_atomically(path, render_model_card(report).encode())
 
 
 def render_model_card(report: dict[str, Any]) -> str:
@@ -99,17 +103,9 @@ def render_model_card(report: dict[str, Any]) -> str:
 
 
 def _parameters() -> str:
-    import json
-
-    from models.spark import CHECKPOINT_FOLDER
-
-    with (CHECKPOINT_FOLDER / "model.safetensors").open("rb") as file:
-        header: dict[str, Any] = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-    total = 0
-    for name, tensor in header.items():
-        if name != "__metadata__":
-            total += (tensor["data_offsets"][1] - tensor["data_offsets"][0]) // 2
-    return f"{total / 1e6:.1f} M parameters"
+    """The size of the bf16 checkpoint, two bytes a parameter."""
+    path = Path(models.spark.__file__).parent / "checkpoint" / "model.safetensors"
+    return f"{path.stat().st_size / 2e6:.1f} M parameters"
 
 
 def _table(first: str, rows: dict[str, dict[str, Any]]) -> str:
@@ -120,12 +116,21 @@ def _table(first: str, rows: dict[str, dict[str, Any]]) -> str:
 def _cells(summary: dict[str, Any]) -> tuple[object, ...]:
     right = summary["right"]
     rate = f"{100 * summary['thinking_rate']['value']:.1f} %"
-    return right["count"], right["total"], share(right), rate, f"{summary['tokens']:.1f}", f"{summary['judge_tokens']:.1f}"
+    return (
+        right["count"],
+        right["total"],
+        share(right),
+        rate,
+        f"{summary['tokens']:.1f}",
+        f"{summary['judge_tokens']:.1f}",
+    )
 
 
 def _grouped(policies: dict[str, Any], field: str) -> str:
     rows = {
-        f"{value}, {name}": policy[field][value] for value in policies["off"][field] for name, policy in policies.items()
+        f"{value}, {name}": policy[field][value]
+        for value in policies["off"][field]
+        for name, policy in policies.items()
     }
     return _table(field.removeprefix("by_").replace("num_", "") + ", policy", rows)
 
@@ -133,9 +138,9 @@ def _grouped(policies: dict[str, Any], field: str) -> str:
 def _int4(comparison: dict[str, Any] | None) -> str:
     if not comparison:
         return ""
-    rows = [
-        (mode, share(row["float_right"]), f"{row['value']:+.2f} ({row['interval_95'][0]:+.2f} to {row['interval_95'][1]:+.2f})")
-        for mode, row in comparison.items()
-    ]
+    rows = []
+    for mode, row in comparison.items():
+        low, high = row["interval_95"]
+        rows.append((mode, share(row["float_right"]), f"{row['value']:+.2f} ({low:+.2f} to {high:+.2f})"))
     table = format_table(("mode", "bf16, right", "int4 minus bf16, points (95 %)"), rows)
     return f"### int4 against bf16\n\n{table}\n\n"

@@ -10,7 +10,6 @@ import argparse
 import ast
 import json
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -20,7 +19,7 @@ from typing import Any
 from bench_edge.report import format_checks
 from bench_edge.speed import speed_table
 from bench_edge.think import tables
-from models.files import write_text_atomically
+from models.files import write_bytes_atomically
 
 ROOT = Path(__file__).resolve().parent.parent
 MEASURED_FOLDER = ROOT / "docs" / "measured"  # the JSON lines of the benches, as they were printed
@@ -35,7 +34,7 @@ def main() -> int:
     text = path.read_text("utf-8")
     fresh = regenerate(text)
     if parser.parse_args().write:
-        write_text_atomically(path, fresh)
+        write_bytes_atomically(path, fresh.encode())
     elif fresh != text:
         print("README.md is out of date; run python -m bench_edge.readme --write", file=sys.stderr)
         return 1
@@ -45,10 +44,11 @@ def main() -> int:
 def regenerate(text: str) -> str:
     """``text`` with every part between ``<!-- begin NAME -->`` and ``<!-- end NAME -->`` made anew."""
     for name, make in PARTS.items():
-        pattern = re.compile(rf"(<!-- begin {name} -->\n).*?(\n<!-- end {name} -->)", re.DOTALL)
-        text, count = pattern.subn(lambda match, part=make: match[1] + part() + match[2], text)
-        if count != 1:
-            raise ValueError(f"README.md has {count} parts called {name}, not one")
+        begin, end = f"<!-- begin {name} -->\n", f"\n<!-- end {name} -->"
+        if text.count(begin) != 1 or text.count(end) != 1:
+            raise ValueError(f"README.md must have exactly one part called {name}")
+        before, rest = text.split(begin)
+        text = before + begin + make() + end + rest.split(end)[1]
     return text
 
 

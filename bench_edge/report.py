@@ -50,12 +50,19 @@ class BenchReport:
         return {
             "bench": self.bench,
             "command": " ".join(["edge bench", self.bench, *self.arguments]),
-            "device": describe_machine(),
+            "device": describe_device(),
             "commit": current_commit(),
             "seed": self.seed,
             "results": self.results,
             "checks": [check.to_json() for check in self.checks],
         }
+
+
+def describe_device() -> str:
+    """The machine in one line: processor, cores, memory."""
+    machine = describe_machine()
+    memory = f", {machine.memory_total_bytes / 2**30:.0f} GiB" if machine.memory_total_bytes else ""
+    return f"{machine.cpu_name} ({machine.architecture}), {len(machine.cores)} cores{memory}"
 
 
 def current_commit() -> str:
@@ -77,7 +84,8 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str
     """A Markdown table, columns aligned so that it also reads well in a terminal."""
     cells = [[str(cell) for cell in row] for row in [header, *rows]]
     widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
-    lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in cells]
+    padded = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in cells]
+    lines = [f"| {' | '.join(row)} |" for row in padded]
     lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
     return "\n".join(lines)
 
@@ -85,8 +93,8 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str
 def format_checks(checks: Sequence[dict[str, Any]]) -> str:
     """The table of promised figures, from the ``checks`` of a JSON line."""
     rows = [
-        (check["id"], check["name"], f"{check['value']:.4g}", f"{check['bar']:.4g}", "yes" if check["holds"] else "**no**")
-        for check in checks
+        (row["id"], row["name"], f"{row['value']:.4g}", f"{row['bar']:.4g}", "yes" if row["holds"] else "**no**")
+        for row in checks
     ]
     return format_table(("id", "what", "measured", "bar", "holds"), rows)
 

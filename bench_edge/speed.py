@@ -98,13 +98,15 @@ def measure(model: str | None, repeats: int, tokens: int, threads: int | None) -
         prefill_s = statistics.median(_time_prefill(engine, prompt_tokens) for _ in range(3))
         time_runtime(engine, tokens)
         peak_memory_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        with BareLoop(engine.model_path, engine.backend.num_threads) as bare:
-            pairs = [(*time_runtime(engine, tokens), bare.decode(prompt_tokens, tokens) / tokens) for _ in range(repeats)]
-        ttft_s, runtime_s, bare_s = (statistics.median(column) for column in zip(*pairs, strict=True))
-        ratios = sorted(bare / runtime for _, runtime, bare in pairs)
+        with BareLoop(engine.model.path, engine.model.backend.num_threads) as bare:
+            rows = [
+                (*time_runtime(engine, tokens), bare.decode(prompt_tokens, tokens) / tokens) for _ in range(repeats)
+            ]
+        ttft_s, runtime_s, bare_s = (statistics.median(column) for column in zip(*rows, strict=True))
+        ratios = sorted(bare / runtime for _, runtime, bare in rows)
         return {
-            "model": engine.name,
-            "threads": engine.backend.num_threads,
+            "model": engine.model.name,
+            "threads": engine.model.backend.num_threads,
             "load_s": load_s,
             "ttft_s": ttft_s,
             "prefill_tokens_per_s": PREFILL_TOKENS / prefill_s,
@@ -131,7 +133,7 @@ def _time_answer(engine: Engine, max_tokens: int) -> tuple[float, int]:
     """Wall seconds of a streamed answer with thinking, and the number of tokens generated."""
     from edge.chat_types import AnswerOptions
 
-    engine.backend.cut(0, 0)
+    engine.model.backend.cut(0, 0)
     start = time.perf_counter()
     for event in engine.stream(PROMPT, AnswerOptions(think="on", temperature=0.0, max_tokens=max_tokens)):
         last = event
@@ -145,15 +147,15 @@ def _prompt_tokens(engine: Engine) -> list[int]:
     """What the runtime prefills for the same question."""
     from models.dialect import Message
 
-    prompt, forced = engine.tokenizer.encode_prompt(engine.dialect.render([Message("user", PROMPT)], "on"))
+    prompt, forced = engine.model.tokenizer.encode_prompt(engine.model.dialect.render([Message("user", PROMPT)], "on"))
     return [*prompt, *forced]
 
 
 def _time_prefill(engine: Engine, prompt_tokens: list[int]) -> float:
     tokens = (prompt_tokens * PREFILL_TOKENS)[:PREFILL_TOKENS]
-    engine.backend.cut(0, 0)
+    engine.model.backend.cut(0, 0)
     start = time.perf_counter()
-    engine.backend.prefill(0, tokens)
+    engine.model.backend.prefill(0, tokens)
     return time.perf_counter() - start
 
 
@@ -172,7 +174,15 @@ def start_times(count: int) -> list[float]:
 
 def speed_table(results: dict[str, Any]) -> str:
     """One row a model."""
-    header = ("model", "threads", "first token, ms", "prefill tok/s", "decode tok/s", "of a bare loop", "peak memory, MiB")
+    header = (
+        "model",
+        "threads",
+        "first token, ms",
+        "prefill tok/s",
+        "decode tok/s",
+        "of a bare loop",
+        "peak memory, MiB",
+    )
     rows = [
         (
             name,

@@ -102,9 +102,9 @@ def measure(model: str | None, problems: Sequence[Problem]) -> dict[Think, list[
 
 def _fingerprint(model: str | None, problems: Sequence[Problem]) -> str:
     """Names a run: the model file's identity and the questions, so that only the same run is resumed."""
-    from edge.model_source import resolve_model
+    from edge.model_source import find_model
 
-    stat = resolve_model(model).gguf_path.stat()
+    stat = find_model(model).gguf_path.stat()
     text = "\n".join(problem.prompt for problem in problems)
     return hashlib.sha256(f"{model} {stat.st_size} {stat.st_mtime_ns} {text}".encode()).hexdigest()[:16]
 
@@ -160,7 +160,7 @@ def _answer_all(model: str | None, problems: Sequence[Problem], jobs: list[tuple
 def with_label_policy(problems: Sequence[Problem], outcomes: dict[Think, list[Outcome]]) -> dict[str, list[Outcome]]:
     """The three modes and the label policy, which picks on or off by the generator's number of steps."""
     label = [outcomes["on" if problem.num_steps >= 2 else "off"][index] for index, problem in enumerate(problems)]
-    return {**outcomes, "label": label}
+    return {"off": outcomes["off"], "on": outcomes["on"], "auto": outcomes["auto"], "label": label}
 
 
 def summarize(outcomes: Sequence[Outcome]) -> dict[str, Any]:
@@ -211,7 +211,7 @@ def compare_modes(
     outcomes: dict[Think, list[Outcome]], float_outcomes: dict[Think, list[Outcome]]
 ) -> dict[str, dict[str, Any]]:
     """Accuracy against the unquantised model on the same problems, in points, by mode."""
-    comparison = {}
+    comparison: dict[str, dict[str, Any]] = {}
     for mode in MODES:
         difference, interval = paired_difference(
             [outcome.is_right for outcome in outcomes[mode]], [outcome.is_right for outcome in float_outcomes[mode]]
@@ -255,7 +255,10 @@ def tables(results: dict[str, Any]) -> list[str]:
     steps = sorted(policies["off"]["by_num_steps"])
     by_steps = format_table(
         ("right, by steps", *steps),
-        [(name, *(share(policy["by_num_steps"][step]["right"]) for step in steps)) for name, policy in policies.items()],
+        [
+            (name, *(share(policy["by_num_steps"][step]["right"]) for step in steps))
+            for name, policy in policies.items()
+        ],
     )
     return [overall, by_steps]
 

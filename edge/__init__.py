@@ -1,16 +1,21 @@
 """Answers on this machine from a small language model that thinks only when it pays.
 
     >>> import edge
-    >>> with edge.load() as engine:                                     # None: the embedded model
-    ...     for event in engine.stream("What is 38*47-5+12?", edge.AnswerOptions(think="on")):
+    >>> with edge.load() as engine:
+    ...     for event in engine.stream("What is 38*47-5+12?", edge.AnswerOptions(think="on", temperature=0)):
     ...         if event.kind == "answer":
     ...             print(event.text, end="")
+    ...     print()
+    ...     answer = engine.answer("2+3=?")
+    ...     print(answer.answer, answer.decision.think, answer.finish_reason)
+    1793
+    5 False stop
 
-``load`` takes a bundle's folder or a GGUF file, too. ``engine.answer(...)`` gives the whole ``Answer`` at once,
-``engine.session()`` a conversation. A stream may be stopped from any thread with its ``stop()``. Every failure is an
+``load`` takes a bundle's folder or a GGUF file; without one it is the embedded model. ``engine.answer`` is the stream
+joined, ``engine.session()`` a conversation. ``stop()`` of a stream may be called from any thread. Every failure is an
 ``EdgeError`` whose text is one sentence for a person.
 
-Knows: the public names and where they live. Does not know: anything else; what is imported here is imported when used.
+Knows: the public names and where they live. Does not know: anything else; each is imported when it is first used.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ Stage = Literal["judge", "thinking", "answer"]
 
 @dataclass(frozen=True, slots=True)
 class Waited:
-    """What a request went through before its answer began. ``asked_at_s`` is on the clock that the answer is timed by."""
+    """What a request went through before its answer began; ``asked_at_s`` is a reading of the answer's clock."""
 
     asked_at_s: float
     queue_s: float = 0.0
@@ -78,7 +78,9 @@ class AnswerLog:
             raw="".join(self.raw),
             decision=decision,
             usage=self._usage(),
-            timings=self._timings(end_s - self._waited.asked_at_s, self.num_generated / decode_s if decode_s > 0 else 0.0),
+            timings=self._timings(
+                end_s - self._waited.asked_at_s, self.num_generated / decode_s if decode_s > 0 else 0.0
+            ),
             finish_reason=reason,
             model=model,
             backend=backend,

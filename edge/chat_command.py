@@ -68,12 +68,18 @@ def open_engine(request: ChatRequest, screen: Screen) -> Engine:
         num_threads=request.num_threads,
         dialect=request.dialect,
     )
-    for note in engine.notes:
+    for note in (*engine.notes, *(_details(engine) if request.is_verbose else ())):
         screen.note(note)
-    if request.is_verbose:
-        for line in engine.describe():
-            screen.note(line)
     return engine
+
+
+def _details(engine: Engine) -> tuple[str, ...]:
+    backend = engine.backend
+    return (
+        f"Model {engine.name}, from {engine.model_path}.",
+        f"Dialect {engine.dialect.name}: {engine.dialect_reason}.",
+        f"Backend {backend.name}: {backend.num_threads} threads, a context of {backend.context_size} tokens.",
+    )
 
 
 def answer_once(request: ChatRequest, prompt: str) -> int:

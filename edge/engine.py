@@ -19,7 +19,7 @@ from edge.answer_log import Waited
 from edge.backends.base import BackendOptions
 from edge.chat_types import Answer, AnswerOptions, Message, StreamEvent
 from edge.loaded_model import LoadedModel, load_model
-from edge.model_source import find_model
+from edge.model_source import resolve_model
 from models.errors import UsageError
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def load(
     """
     start_s = time.perf_counter()
     options = BackendOptions(context_size=context_size, num_threads=num_threads)
-    loaded = load_model(find_model(model), backend=backend, options=options, dialect=dialect)
+    loaded = load_model(resolve_model(model), backend=backend, options=options, dialect=dialect)
     return Engine(loaded, load_s=time.perf_counter() - start_s)
 
 
@@ -81,7 +81,9 @@ class RunningAnswer:
         for _ in self:
             pass
         if self._result is None:
-            raise UsageError("This answer was closed before its end and has no result; call stop() to keep what was said.")
+            raise UsageError(
+                "This answer was closed before its end and has no result; call stop() to keep what was said."
+            )
         return self._result
 
     def stop(self) -> None:
@@ -96,13 +98,20 @@ class RunningAnswer:
 class Engine:
     """A loaded model. Answers one request at a time; requests of other threads wait for their turn.
 
-    ``clock`` gives seconds. Close it, or use it in a ``with`` block, to free the device.
+    ``clock`` gives seconds. Close it, or use it in a ``with`` block, to free the device. ``backend``, ``tokenizer``
+    and ``dialect`` are what the answers are made with, for measuring and examining; not while an answer is under way.
     """
 
     def __init__(
         self, model: LoadedModel, *, load_s: float = 0.0, clock: Callable[[], float] = time.perf_counter
     ) -> None:
-        self.model = model
+        self.name = model.name
+        self.model_path = model.path
+        self.backend = model.backend
+        self.tokenizer = model.tokenizer
+        self.dialect = model.dialect
+        self.dialect_reason = model.dialect_reason
+        self._model = model
         self._load_s = load_s
         self._clock = clock
         self._lock = Lock()
@@ -121,8 +130,7 @@ class Engine:
     @property
     def notes(self) -> tuple[str, ...]:
         """Sentences that a user should see once: a safe mode, a smaller context, what a dialect cannot do."""
-        dialect_note = (self.model.dialect.note,) if self.model.dialect.note else ()
-        return (*self.model.backend.notes, *dialect_note)
+        return (*self.backend.notes, self.dialect.note) if self.dialect.note else self.backend.notes
 
     def stream(
         self,
@@ -156,10 +164,10 @@ class Engine:
         if self._running_stop is not None:
             self._running_stop.set()
         if self._owner == get_ident():  # this thread's answer rests at an event, and will see that we closed
-            self.model.backend.close()
+            self.backend.close()
             return
         with self._lock:
-            self.model.backend.close()
+            self.backend.close()
 
     def _events(
         self,
@@ -172,7 +180,7 @@ class Engine:
         with self._turn(stop):
             waited = Waited(asked_at_s, queue_s=self._clock() - asked_at_s, load_s=self._load_s)
             self._load_s = 0.0  # the first answer waited for it, the later ones do not
-            for event in stream_answer(self.model, 0, messages, options, stop=stop, clock=self._clock, waited=waited):
+            for event in stream_answer(self._model, 0, messages, options, stop=stop, clock=self._clock, waited=waited):
                 if event.result is not None and when_done is not None:
                     when_done(event.result)
                 yield event

@@ -6,19 +6,20 @@ Knows: which tokenizer and dialect belong to a bundle and to a bare GGUF file. D
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from edge.backends.base import Backend, BackendOptions, open_backend
 from edge.model_source import ModelSource
 from models.dialect import DIALECTS, Dialect, detect_dialect
+from models.gguf_file import read_gguf_header
+from models.gguf_tokenizer import tokenizer_from_gguf
 from models.tokenizer import BpeChatTokenizer, ChatTokenizer, stop_token_ids
 
 if TYPE_CHECKING:
-    from models.bundle import Bundle
-    from models.gguf_file import GgufHeader
+    from edge.backends.llama_cpp import LlamaCppBackend
 
 DEFAULT_BACKEND = "llama_cpp"
-GGUF_STOP_KEYS = ("tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +27,11 @@ class LoadedModel:
     """``stop_ids`` end an answer; ``think_tag_ids`` are the think tags that are one token in this vocabulary."""
 
     name: str
+    path: Path  # the file with the weights
     backend: Backend
     tokenizer: ChatTokenizer
     dialect: Dialect
-    dialect_reason: str
+    dialect_reason: str  # half a sentence
     stop_ids: frozenset[int]
     think_tag_ids: tuple[int, ...]
 
@@ -39,5 +41,50 @@ def load_model(source: ModelSource, *, backend: str, options: BackendOptions, di
 
     ``dialect`` overrides what the model says of itself. Raises what ``edge.engine.load`` raises.
     """
-    if source.bundle is not None:
-        ...
+    spoken, reason = find_dialect(source, dialect)  # before the backend: it refuses damaged files without loading them
+    device = open_backend(DEFAULT_BACKEND if backend == "auto" else backend, source.gguf_path, options)
+    try:
+        tokenizer, named_stop_ids = _find_tokenizer(source, spoken, device)
+    except BaseException:
+        device.close()
+        raise
+    tag_ids = (tokenizer.token_id(tag) for tag in spoken.think_tags)
+    return LoadedModel(
+        name=source.name,
+        path=source.gguf_path,
+        backend=device,
+        tokenizer=tokenizer,
+        dialect=spoken,
+        dialect_reason=reason,
+        stop_ids=stop_token_ids(spoken, tokenizer, device.vocab_size) | named_stop_ids,
+        think_tag_ids=tuple(token for token in tag_ids if token is not None),
+    )
+
+
+def find_dialect(source: ModelSource, asked: str | None) -> tuple[Dialect, str]:
+    """The dialect of a model and why, half a sentence. Raises UnknownFamilyError, or BundleError for a damaged file."""
+    bundle = source.bundle
+    name = asked or (bundle.dialect_name if bundle else None)
+    if bundle and name in DIALECTS and name != "plain":  # the model file need not be read
+        return DIALECTS[name], bundle.manifest.dialect_reason if asked is None else "it was asked for"
+    header = read_gguf_header(source.gguf_path)
+    return detect_dialect(
+        header.chat_template,
+        frozenset(header.tokens).__contains__,
+        name=name,
+        bos_token=header.token_text("bos"),
+        eos_token=header.token_text("eos"),
+    )
+
+
+def _find_tokenizer(source: ModelSource, dialect: Dialect, backend: Backend) -> tuple[ChatTokenizer, frozenset[int]]:
+    """The tokenizer, and the stop ids that the model itself names."""
+    bundle = source.bundle
+    if bundle is not None:
+        tokenizer = BpeChatTokenizer.from_file(bundle.tokenizer_path, dialect.control_texts, bundle.bos_token_id)
+        return tokenizer, frozenset(bundle.stop_token_ids)
+    header = read_gguf_header(source.gguf_path)
+    rebuilt = tokenizer_from_gguf(header, dialect.control_texts)
+    if rebuilt is not None:
+        return rebuilt, header.stop_token_ids
+    return cast("LlamaCppBackend", backend).tokenizer(dialect.control_texts), header.stop_token_ids

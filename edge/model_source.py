@@ -35,7 +35,7 @@ def embedded_bundle_path() -> Path:
     return Path(next(iter(spec.submodule_search_locations))) / "bundle"
 
 
-def find_model(model: str | Path | None) -> ModelSource:
+def resolve_model(model: str | Path | None) -> ModelSource:
     """Resolve what a caller wrote; None is the embedded model. Raises BundleError when there is no such model."""
     if model is None:
         return _from_bundle(embedded_bundle_path())

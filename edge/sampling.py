@@ -9,15 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
-from models.errors import BackendError
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 import numpy as np
+from numpy.typing import NDArray
 
+from models.errors import BackendError
 
 GREEDY_BELOW = 1e-3  # of temperature: a logit 0.1 behind the best would have a chance of e^-100
 BLOCK = 64
@@ -26,8 +22,8 @@ BLOCK = 64
 class Sampler:
     """Picks tokens, the same ones for the same seed and logits.
 
-    ``temperature`` 0 (in fact below 0.001) is greedy (the lowest id wins a tie); ``top_k`` 0 and ``top_p`` 1 are no limit; ``seed`` None
-    takes a fresh one. ``banned`` ids are never picked.
+    ``temperature`` 0 (in fact below 0.001) is greedy, and the lowest id wins a tie; ``top_k`` 0 and ``top_p`` 1 are no
+    limit; ``seed`` None takes a fresh one. ``banned`` ids are never picked.
     """
 
     def __init__(

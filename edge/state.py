@@ -13,7 +13,7 @@ from typing import Any
 
 
 def state_folder() -> Path:
-    """``EDGE_STATE`` where it is set, else ``edge-think`` in XDG_STATE_HOME or ``~/.local/state``; it need not exist."""
+    """``EDGE_STATE`` where set, else ``edge-think`` in XDG_STATE_HOME or ``~/.local/state``; it need not exist."""
     if named := os.environ.get("EDGE_STATE"):
         return Path(named).expanduser()
     home = os.environ.get("XDG_STATE_HOME")
@@ -42,7 +42,9 @@ def write_state(name: str, value: dict[str, Any]) -> str | None:
         write_bytes_atomically(folder / name, json_bytes(value))
     except (OSError, RuntimeError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) else str(exc)
-        return f"Nothing can be remembered in {_shown(name)} ({reason}); set EDGE_STATE to a folder that can be written."
+        return (
+            f"Nothing can be remembered in {_shown(name)} ({reason}); set EDGE_STATE to a folder that can be written."
+        )
     return None
 
 

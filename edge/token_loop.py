@@ -56,7 +56,8 @@ class TokenLoop:
         self._stop = stop
         self._has_thought = parser.phase == "thinking"
         self._guard: TagGuard | None = None
-        self._banned_here: dict[int, list[int]] = {}  # position -> first tokens of tags that were unsaid there
+        self._banned: tuple[int, ...] = ()
+        self._banned_here: dict[int, tuple[int, ...]] = {}  # position -> first tokens of tags that were unsaid there
 
     def run(self) -> Iterator[Piece]:
         """Yield pieces of text as they come; ``finish_reason`` says afterwards why there are no more."""
@@ -74,12 +75,13 @@ class TokenLoop:
         backend, sequence, tokens, parser = self._model.backend, self._sequence, self._tokens, self._parser
         logits, append, pick, decode = backend.logits, backend.append, self._sampler.pick, decoder.feed
         stop_ids, counts, say, is_stopped = self._model.stop_ids, self._log.tokens, self._say, self._stop.is_set
-        end = len(tokens) + self._limit
-        phase, stage = parser.phase, self._enter_stage()
+        banned_here, end = self._banned_here, len(tokens) + self._limit
+        phase, thinks, stage = parser.phase, parser.think, self._enter_stage()
         while len(tokens) < end:
             if is_stopped():
                 return "stopped"
-            token = pick(logits(sequence), self._banned(len(tokens)))
+            banned = self._banned + banned_here.get(len(tokens), ()) if banned_here else self._banned
+            token = pick(logits(sequence), banned)
             if token in stop_ids:
                 return "stop"
             tokens.append(token)
@@ -95,10 +97,10 @@ class TokenLoop:
                     continue
             if text:
                 yield from say(text)
-                if parser.phase != phase:
+                if parser.phase != phase or parser.think is not thinks:
                     if parser.phase == "done":
                         return "stop"
-                    phase, stage = parser.phase, self._enter_stage()
+                    phase, thinks, stage = parser.phase, parser.think, self._enter_stage()
             try:
                 append(sequence, (token,))
             except ContextFullError:
@@ -118,8 +120,10 @@ class TokenLoop:
         is_over = thinks is False or (self._has_thought and phase != "thinking")
         if is_over and self._guard is None:
             self._guard = TagGuard(self._model.dialect.think_tags)
-            self._banned_ids = self._model.think_tag_ids
-        stage: Stage = "judge" if thinks is None else "answer" if is_over or phase == "answer" else "thinking"
+            self._banned = self._model.think_tag_ids
+        stage: Stage = "answer" if is_over or phase == "answer" else "thinking"
+        if thinks is None and phase in ("judge", "gap"):
+            stage = "judge"
         self._log.enter(stage)
         return stage
 
@@ -130,7 +134,7 @@ class TokenLoop:
     def _unsay(self, num_tokens: int) -> None:
         """Take back the last tokens, of which the backend has not seen the very last; ban the first of them there."""
         position = len(self._tokens) - num_tokens
-        self._banned_here.setdefault(position, []).append(self._tokens[position])
+        self._banned_here[position] = (*self._banned_here.get(position, ()), self._tokens[position])
         del self._tokens[position:]
         if num_tokens > 1:
             self._model.backend.prefill(self._sequence, self._tokens)

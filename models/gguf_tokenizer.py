@@ -1,6 +1,7 @@
 """A byte-level BPE tokenizer rebuilt from the metadata of a GGUF file.
 
-Knows: how llama.cpp's pre-tokenizer types split text. Does not know: the file format, dialects.
+Knows: how llama.cpp's pre-tokenizer types split text; like llama.cpp it leaves text unnormalized.
+Does not know: the file format, dialects.
 """
 
 from __future__ import annotations

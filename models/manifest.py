@@ -5,7 +5,6 @@ Knows: the fields, their types and limits, and the format version. Does not know
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -16,6 +15,7 @@ from models.spec import ModelSpec, spec_from_json
 
 FORMAT_VERSION = 1
 MANIFEST_NAME = "bundle.json"
+MAX_RELATIVE_ERROR = 1000
 
 # A plain name cannot leave the folder: no separator, no leading dot.
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}")
@@ -130,8 +130,8 @@ def _stop_token_ids(value: object, spec: ModelSpec) -> tuple[int, ...]:
 
 
 def _error(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-        raise _wrong(f"tensor_errors[{name!r}]", value, "a number of 0 or more")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MAX_RELATIVE_ERROR:
+        raise _wrong(f"tensor_errors[{name!r}]", value, f"a number from 0 to {MAX_RELATIVE_ERROR}")
     return float(value)
 
 

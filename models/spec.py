@@ -167,7 +167,7 @@ def _positive_integer(config: Mapping[str, Any], *keys: str) -> int:
 def _positive_number(config: Mapping[str, Any], *keys: str) -> float:
     value = _first(config, keys)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e15:
-        raise CheckpointError(f"{keys[0]} is {value!r}; it must be a number above 0 (and sane), check config.json.")
+        raise CheckpointError(f"{keys[0]} is {value!r}; it must be a number above 0 and below 1e15, check config.json.")
     return float(value)
 
 

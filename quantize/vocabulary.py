@@ -142,7 +142,10 @@ def _chat_template(folder: Path, settings: Mapping[str, Any]) -> str | None:
     """The template in a file of its own, else the (default) one in tokenizer_config.json."""
     path = folder / "chat_template.jinja"
     if path.is_file():
-        return path.read_text(encoding="utf-8")
+        try:
+            return path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as exc:
+            raise CheckpointError(f"{path} cannot be read as text ({exc}); fetch it again.") from exc
     template = settings.get("chat_template")
     if isinstance(template, list):
         by_name = {entry.get("name"): entry.get("template") for entry in template if isinstance(entry, dict)}

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import json
 import random
+from itertools import pairwise
 from pathlib import Path
 
 from edge.stream_parser import StreamParser
 from models.dialect import DIALECTS, Phase
 
-HIPO_ON = "Several steps.\n</judge>\n\n<think_on>\n<think>\n38*47=1786\n1786-5+12=1793\n</think>\n\n<answer>\n1793\n</answer>"
+HIPO_ON = (
+    "Several steps.\n</judge>\n\n<think_on>\n<think>\n38*47=1786\n1786-5+12=1793\n</think>\n\n<answer>\n1793\n</answer>"
+)
 HIPO_OFF = "One step.\n</judge>\n\n<think_off>\n<answer>\n5\n</answer>"
 HUNYUAN = "<think>\n先算乘法，再算加法。\n</think>\n<answer>\n答案是 12。\n</answer>"
 TEXTS: tuple[tuple[str, Phase, str], ...] = (
@@ -50,7 +53,7 @@ def main() -> None:
 
 def _split_at_random(text: str, rng: random.Random) -> list[str]:
     cuts = [0, *sorted(rng.sample(range(1, len(text)), k=min(8, len(text) // 3))), len(text)]
-    return [text[begin:end] for begin, end in zip(cuts, cuts[1:], strict=False)]
+    return [text[begin:end] for begin, end in pairwise(cuts)]
 
 
 if __name__ == "__main__":

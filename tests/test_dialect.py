@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 
-from models.dialect import DIALECTS, Dialect, Message, Part, Think, detect_dialect
+from models.dialect import DIALECTS, Dialect, Message, Part, TemplateLayout, Think, detect_dialect
 from models.dialect_base import STEP_REQUESTS
 from models.errors import ModelError, PromptError, UnknownFamilyError
+from models.spark.tokenizer import CHAT_TEMPLATE as SPARK_TEMPLATE
 
 HI = [Message("user", "Hi")]
 TALK = [Message("system", "SYS"), *HI, Message("assistant", "ANSWER"), Message("user", "Again")]
@@ -73,6 +75,14 @@ def test_prompts_to_the_byte(name: str, messages: list[Message], think: Think, e
     assert DIALECTS[name].render(messages, think).text == expected
 
 
+@pytest.mark.parametrize("messages", [HI, TALK])
+def test_the_embedded_models_own_template_gives_the_same_prompt(messages: list[Message]) -> None:
+    """The stock quick start renders with the shipped template: the runtime must show the model the same bytes."""
+    assert detect_dialect(SPARK_TEMPLATE, no_token)[0] is DIALECTS["hipo"]
+    rendered = "".join(part.text for part in TemplateLayout(SPARK_TEMPLATE).lay_out(messages))
+    assert rendered == DIALECTS["hipo"].render(messages, "auto").text
+
+
 def test_hipo_forces_thinking_through_its_own_judge() -> None:
     """HiPO's template has no switch: only a prefilled judge forces a mode."""
     forced = "This needs step-by-step thinking.\n</judge>\n\n<think_on>\n<think>\n"
@@ -84,7 +94,7 @@ def test_contents_are_user_parts_and_each_control_run_is_one_part(name: str) -> 
     """A trained model's ids depend on control runs being encoded whole, and contents must never be control."""
     parts = DIALECTS[name].render(TALK, "auto").parts
     assert [part.text for part in parts if not part.is_control] == ["SYS", "Hi", "ANSWER", "Again"]
-    assert all(left.is_control != right.is_control for left, right in zip(parts, parts[1:], strict=False))
+    assert all(left.is_control != right.is_control for left, right in pairwise(parts))
 
 
 def test_an_empty_content_leaves_one_control_run() -> None:
@@ -178,7 +188,7 @@ def test_the_dialect_is_told_from_template_then_vocabulary(
 def test_a_name_overrides_the_template() -> None:
     dialect, reason = detect_dialect("<|im_start|><judge>", no_token, name="qwen3")
     assert (dialect.name, reason) == ("qwen3", "it was asked for")
-    with pytest.raises(UnknownFamilyError, match="'klingon'.*hipo, qwen3, hunyuan, plain"):
+    with pytest.raises(UnknownFamilyError, match=r"'klingon'.*hipo, qwen3, hunyuan, plain"):
         detect_dialect(None, no_token, name="klingon")
 
 
@@ -214,7 +224,13 @@ def test_a_system_text_that_the_template_refuses_goes_before_the_user_text(templ
 
 @pytest.mark.parametrize(
     "template",
-    ["{{ messages[5].content.foo() }}", "{% if %}", "nothing of yours", "{{ raise_exception('never') }}", "{{ 1 / 0 }}"],
+    [
+        "{{ messages[5].content.foo() }}",
+        "{% if %}",
+        "nothing of yours",
+        "{{ raise_exception('never') }}",
+        "{{ 1 / 0 }}",
+    ],
 )
 def test_a_template_that_cannot_be_used_is_one_sentence(template: str) -> None:
     with pytest.raises(ModelError, match=r"^The model's chat template (fails|drops) .*; set the dialect by name\.$"):

@@ -27,14 +27,12 @@ def build(repository: Path, hook: str, target: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def wheel_names(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> set[str]:
-    pytest.importorskip("hatchling")
     with zipfile.ZipFile(build(repository, "build_wheel", tmp_path_factory.mktemp("wheel"))) as wheel:
         return set(wheel.namelist())
 
 
 @pytest.fixture(scope="module")
 def source_names(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> set[str]:
-    pytest.importorskip("hatchling")
     with tarfile.open(build(repository, "build_sdist", tmp_path_factory.mktemp("sdist"))) as source:
         return {name.partition("/")[2] for name in source.getnames()}
 

@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -142,6 +143,13 @@ def test_long_command_shows_its_step(
     assert not out
 
 
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def test_interrupted_command_ends_with_its_children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Compilers that outlive a Ctrl-C would fight with the next try."""
     pid_file = tmp_path / "pid"
@@ -150,11 +158,14 @@ def test_interrupted_command_ends_with_its_children(tmp_path: Path, monkeypatch:
         if pid_file.exists() and pid_file.read_text().strip():
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(set_up.time, "sleep", interrupt_when_started)
-    with pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(set_up.time, "sleep", interrupt_when_started)
         set_up.run("working", ["sh", "-c", f"sleep 60 & echo $! > {pid_file}; wait"], tmp_path / "log")
-    state = Path(f"/proc/{pid_file.read_text().strip()}/stat")
-    assert not state.exists() or state.read_text().split()[2] == "Z"
+    child = int(pid_file.read_text())
+    end_s = time.monotonic() + 10
+    while is_running(child) and time.monotonic() < end_s:
+        time.sleep(0.01)
+    assert not is_running(child)
 
 
 def test_built_wheel_is_taken_from_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

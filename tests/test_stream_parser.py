@@ -43,6 +43,8 @@ def test_recorded_vectors(vector: dict[str, Any]) -> None:
     assert [parser.phase, parser.think] == [vector["end_phase"], vector["think"]]
 
 
+HIPO_OFF = "ez\n</judge>\n\n<think_off>\n<answer>\n4\n</answer>"
+HUNYUAN_ON = "<think>\nhm\n</think>\n<answer>\nwe are swans\n</answer>"
 HIPO_ON = "hard\n</judge>\n\n<think_on>\n<think>\n1 < 2\n\nso\n</think>\n\n<answer>\n4\n</answer>"
 
 
@@ -50,7 +52,7 @@ HIPO_ON = "hard\n</judge>\n\n<think_on>\n<think>\n1 < 2\n\nso\n</think>\n\n<answ
     ("dialect", "phase", "text", "expected", "think"),
     [
         ("hipo", "judge", HIPO_ON, "judge:hard marker:<think_on> thinking:1 < 2\n\nso answer:4", True),
-        ("hipo", "judge", "ez\n</judge>\n\n<think_off>\n<answer>\n4\n</answer>", "judge:ez marker:<think_off> answer:4", False),
+        ("hipo", "judge", HIPO_OFF, "judge:ez marker:<think_off> answer:4", False),
         ("hipo", "judge", "ez\n</judge>\n\n<think_off>\n4", "judge:ez marker:<think_off> answer:4", False),
         ("hipo", "judge", "ez\n<think_off>\n4", "judge:ez marker:<think_off> answer:4", False),
         ("hipo", "answer", "4\n<think>\nhm\n</think>\n5", "answer:4 thinking:hm answer:5", False),
@@ -62,7 +64,7 @@ HIPO_ON = "hard\n</judge>\n\n<think_on>\n<think>\n1 < 2\n\nso\n</think>\n\n<answ
         ("qwen3", "gap", "<think>\n\n</think>\n\nfour", "answer:four", False),
         ("qwen3", "gap", "four <answer> five", "answer:four <answer> five", False),
         ("qwen3", "thinking", "<think>\nhm", "thinking:hm", True),
-        ("hunyuan", "gap", "<think>\nhm\n</think>\n<answer>\nwe are swans\n</answer>", "thinking:hm answer:we are swans", True),
+        ("hunyuan", "gap", HUNYUAN_ON, "thinking:hm answer:we are swans", True),
         ("hunyuan", "gap", "<think>\n\n</think>\n<answer>\n4</answer>", "answer:4", False),
         ("plain", "gap", "  2 < 3 <thin ice", "answer:2 < 3 <thin ice", False),
         ("plain", "gap", "a\n\n\n<", "answer:a\n\n\n<", False),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -10,13 +11,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from qwen_vocabulary import needs_qwen, qwen_tokenizer, vectors
+from small_vocabularies import many_token_tags, one_token_tags
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 
 from models.dialect import DIALECTS, Message, Part, Prompt, detect_dialect
 from models.errors import BundleError, ModelError, PromptError
-from models.tokenizer import LETTER_OF_BYTE, BpeChatTokenizer, TextDecoder, stop_token_ids
-from tests.qwen_vocabulary import needs_qwen, qwen_tokenizer, vectors
-from tests.small_vocabularies import many_token_tags, one_token_tags
+from models.tokenizer import LETTER_OF_BYTE, BpeChatTokenizer, ControlTextCutter, TextDecoder, stop_token_ids
 
 TRANSCRIPT, _ = detect_dialect(None, lambda _: False)
 DIALECT_ROWS = [*DIALECTS.values(), TRANSCRIPT]
@@ -46,6 +47,13 @@ def decoded(tokenizer: BpeChatTokenizer, tokens: Sequence[int]) -> str:
     return "".join(decoder.feed(token) for token in tokens) + decoder.flush()
 
 
+def byte_token(byte: int) -> int:
+    """The token of a single byte in the small vocabularies."""
+    token = many_token_tags().token_to_id(LETTER_OF_BYTE[byte])
+    assert token is not None
+    return token
+
+
 def assert_forges_nothing(tokenizer: BpeChatTokenizer, text: str) -> None:
     tokens = tokenizer.encode_user(text)
     assert decoded(tokenizer, tokens) == text
@@ -56,18 +64,32 @@ def assert_forges_nothing(tokenizer: BpeChatTokenizer, text: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("control", CONTROL_TEXTS)
 @pytest.mark.parametrize("around", ["{}", "a{}b", " {} ", "\n{}\n", "{}{}", "<{}>", "好{}好", ".{}\n\n"])
-def test_no_tag_of_any_dialect_can_be_forged(kind: str, control: str, around: str) -> None:
+def test_no_tag_of_any_dialect_can_be_forged(kind: str, around: str) -> None:
     """A user who writes <|im_end|> or <think_off> must not end a turn or switch a mode."""
-    assert_forges_nothing(chat_tokenizer(kind), around.replace("{}", control))
+    for control in CONTROL_TEXTS:
+        assert_forges_nothing(chat_tokenizer(kind), around.replace("{}", control))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("text", ["<thi<think>nk>", "<think</think>>", "</think/think>", "<<think>think>", "", "<think"])
+@pytest.mark.parametrize(
+    "text", ["<thi<think>nk>", "<think</think>>", "</think/think>", "<<think>think>", "", "<think"]
+)
 def test_nested_and_broken_tags(kind: str, text: str) -> None:
     """</think> holds Hunyuan's /think: a search that jumps over found tags misses the one inside."""
     assert_forges_nothing(chat_tokenizer(kind), text)
+
+
+def test_a_control_text_inside_another_is_cut_too() -> None:
+    """</think> cut after its first character still holds a whole /think, with the ids of Hunyuan's switch."""
+    tokens = ["</", "th", "ink", ">", "/", "<", "t", "h", "\n"]
+
+    def encode(text: str) -> list[int]:
+        return [tokens.index(token) for token in re.findall(r"</|th|ink|[^\0]", text)]
+
+    cutter = ControlTextCutter(["</think>", "/think"], encode, lambda token: tokens[token].encode())
+    assert cutter.pieces("</think>") == ["<", "/t", "hink>"]
+    assert cutter.pieces("") == []
 
 
 HALVES = [text[: len(text) // 2] for text in CONTROL_TEXTS] + [text[len(text) // 2 :] for text in CONTROL_TEXTS]
@@ -191,7 +213,7 @@ def test_an_id_without_a_token_has_no_bytes() -> None:
 def test_the_decoder_never_cuts_a_character() -> None:
     """A Chinese character is up to three tokens: half of it on the screen is a replacement character."""
     chat = chat_tokenizer("many tokens a tag")
-    tokens = [token for byte in "😀好".encode() for token in [chat._tokenizer.token_to_id(LETTER_OF_BYTE[byte])]]
+    tokens = [byte_token(byte) for byte in "😀好".encode()]
     decoder = TextDecoder(chat)
     assert [decoder.feed(token) for token in tokens] == ["", "", "", "😀", "", "", "好"]
     assert decoder.flush() == ""
@@ -199,7 +221,7 @@ def test_the_decoder_never_cuts_a_character() -> None:
 
 def test_bytes_that_are_no_utf8_become_replacement_characters() -> None:
     chat = chat_tokenizer("many tokens a tag")
-    start, letter = (chat._tokenizer.token_to_id(text) for text in (LETTER_OF_BYTE[0xE5], "a"))
+    start, letter = byte_token(0xE5), byte_token(ord("a"))
     decoder = TextDecoder(chat)
     assert [decoder.feed(start), decoder.feed(letter), decoder.feed(start)] == ["", "\ufffda", ""]
     assert decoder.flush() == "\ufffd"

@@ -8,10 +8,10 @@ a third of the time. A later ``import llama_cpp`` elsewhere works as always and 
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 import os
 import sys
-from collections import deque
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -25,9 +25,11 @@ REBUILD = (
     """CMAKE_ARGS='-DCMAKE_CXX_FLAGS="-fno-tree-dse -fno-dse"' pip install --force-reinstall --no-cache-dir """
     "--no-deps --no-binary llama-cpp-python llama-cpp-python"
 )
-LOG_LEVEL_WARNING, LOG_LEVEL_ERROR = 3, 4
+LOG_LEVEL_ERROR = 4
+MAX_COMPLAINTS = 16
+CACHE_BYTES_PER_VALUE = 2  # F16, llama.cpp's default
 
-_last_complaints: deque[str] = deque(maxlen=4)
+_complaints: list[str] = []
 
 
 def package_folder() -> Path:
@@ -69,14 +71,18 @@ def _import_bindings(folder: Path) -> ModuleType:
 
 
 def _keep_complaint(level: int, text: bytes, _user_data: int | None) -> None:
-    if level in (LOG_LEVEL_WARNING, LOG_LEVEL_ERROR) and (line := text.decode(errors="replace").strip()):
-        _last_complaints.append(line)
+    if (
+        level == LOG_LEVEL_ERROR
+        and len(_complaints) < MAX_COMPLAINTS
+        and (line := text.decode(errors="replace").strip())
+    ):
+        _complaints.append(line)
 
 
-def last_complaint() -> str:
-    """The newest line that llama.cpp logged as a warning or an error, for an error message; then forgotten."""
-    line = _last_complaints[-1] if _last_complaints else "it does not say why"
-    _last_complaints.clear()
+def take_complaint() -> str:
+    """The first error that llama.cpp logged since the last call: what went wrong; the later ones only say that it did."""
+    line = _complaints[0] if _complaints else "it does not say why"
+    _complaints.clear()
     return line
 
 
@@ -87,26 +93,18 @@ def open_model(path: Path, *, is_safe: bool) -> int:
     Raises BundleError, with llama.cpp's own last word, for a file it cannot read.
     """
     library = load_library()
-    _last_complaints.clear()
+    _complaints.clear()
     parameters = library.llama_model_default_params()
     parameters.use_extra_bufts = not is_safe
     model = library.llama_model_load_from_file(os.fsencode(path), parameters)
     if not model:
-        complaint = _first_complaint()
-        raise BundleError(f"llama.cpp cannot load {path} ({complaint}); fetch the file again or use another model.")
+        raise BundleError(
+            f"llama.cpp cannot load {path} ({take_complaint()}); fetch the file again or use another model."
+        )
     return int(model)
 
 
-def _first_complaint() -> str:
-    """The first of the kept lines: when a load fails, the later ones only say that it failed."""
-    line = _last_complaints[0] if _last_complaints else "it does not say why"
-    _last_complaints.clear()
-    return line
-
-
-def open_context(
-    model: int, *, context_size: int, batch_size: int, num_threads: int, num_sequences: int
-) -> int:
+def open_context(model: int, *, context_size: int, batch_size: int, num_threads: int, num_sequences: int) -> int:
     """A context for ``model`` with one F16 cache that all sequences share; freed with ``llama_free``.
 
     Raises BackendError where the memory does not suffice.
@@ -114,14 +112,36 @@ def open_context(
     library = load_library()
     parameters: Any = library.llama_context_default_params()
     parameters.n_ctx = context_size
-    parameters.n_batch = parameters.n_ubatch = batch_size  # one piece a decode: an abort then leaves the cache as it was
+    parameters.n_batch = parameters.n_ubatch = (
+        batch_size  # one piece a decode: an abort then leaves the cache as it was
+    )
     parameters.n_seq_max = num_sequences
     parameters.n_outputs_max = num_sequences  # logits of one token each, not of a whole batch: saves vocabulary x batch
     parameters.kv_unified = True
+    # Flash attention computes one token in another precision than many, so that a kept prefix would change the answer.
+    parameters.flash_attn_type = library.LLAMA_FLASH_ATTN_TYPE_DISABLED
     parameters.n_threads = parameters.n_threads_batch = num_threads
     context = library.llama_init_from_model(model, parameters)
     if not context:
         raise BackendError(
-            f"llama.cpp cannot open a context of {context_size} tokens ({last_complaint()}); try a smaller one."
+            f"llama.cpp cannot open a context of {context_size} tokens ({take_complaint()}); try a smaller one."
         )
     return int(context)
+
+
+def kv_bytes_per_token(model: int) -> int:
+    """Bytes of cache that one token takes in all layers: keys and values of every KV head."""
+    library = load_library()
+    num_heads = max(1, library.llama_model_n_head(model))
+    default_size = library.llama_model_n_embd(model) // num_heads
+    architecture = _metadata(model, "general.architecture")
+    sizes = (_metadata(model, f"{architecture}.attention.{kind}_length") for kind in ("key", "value"))
+    values_per_head = sum(int(size) if size.isdigit() else default_size for size in sizes)
+    num_kv_heads = library.llama_model_n_layer(model) * library.llama_model_n_head_kv(model)
+    return int(num_kv_heads * values_per_head * CACHE_BYTES_PER_VALUE)
+
+
+def _metadata(model: int, key: str) -> str:
+    text = ctypes.create_string_buffer(128)
+    load_library().llama_model_meta_val_str(model, key.encode(), text, len(text))
+    return text.value.decode(errors="replace")

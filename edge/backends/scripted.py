@@ -24,7 +24,7 @@ from edge.backends.sequence_book import SequenceBook
 from models.errors import BackendError
 
 Script = Callable[[Sequence[int]], "int | NDArray[np.float32]"]
-"""The tokens a sequence holds -> the token that follows (its logit is 20, all others 0), or ``(vocab_size,)`` logits."""
+"""The tokens a sequence holds -> the token that follows (its logit is 20, all others 0), or all logits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +129,11 @@ class ScriptedBackend(Backend):
             tokens = json.loads(state)["scripted"]
         except (ValueError, KeyError, TypeError) as exc:
             raise BackendError(f"A state of {len(state)} bytes is not one of this backend; prefill instead.") from exc
-        self._book.check_prefill(sequence, tokens or [0])
+        if tokens:
+            self._book.check_prefill(sequence, tokens)
         self._book.held(sequence)[:] = tokens
         self._has_logits[sequence] = False
 
     def close(self) -> None:
         self.calls.append(Call("close", 0))
+        self._book.close()

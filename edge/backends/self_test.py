@@ -33,6 +33,7 @@ MAX_REMEMBERED = 64
 NUM_PREFILL_TOKENS = 48  # the matrix kernels that crash start at more than 32
 EXIT_PASSED, EXIT_NOT_LOADED, EXIT_WRONG = 0, 3, 4
 PASSED, NOT_LOADED = "", "not loaded"
+TIMEOUT_S = 60.0
 SLOWEST_DISK_BYTES_PER_S = 20e6
 
 
@@ -75,8 +76,8 @@ def _outcome(death: str, *, is_remembered: bool, notes: tuple[str, ...] = ()) ->
     if death == PASSED:
         return SelfTest("normal", PASSED, is_remembered, notes)
     safe_note = (
-        f"llama.cpp's fast kernels die on this machine ({death}), so the model runs in safe mode; a rebuild makes prefill "
-        f"about 4 times and decoding about 1.7 times as fast: {llama_library.REBUILD}"
+        f"llama.cpp's fast kernels die on this machine ({death}), so the model runs in safe mode; a rebuild makes "
+        f"prefill about 4 times and decoding about 1.7 times as fast: {llama_library.REBUILD}"
     )
     return SelfTest("safe", death, is_remembered, (safe_note, *notes))
 
@@ -94,7 +95,7 @@ def _key(model_path: Path) -> str:
 
 def run_child(model_path: Path, mode: Mode) -> str:
     """Load ``model_path`` in a child process and evaluate some tokens; returns how it died, or ``PASSED``."""
-    timeout_s = 60 + model_path.stat().st_size / SLOWEST_DISK_BYTES_PER_S
+    timeout_s = TIMEOUT_S + model_path.stat().st_size / SLOWEST_DISK_BYTES_PER_S
     package_root = str(Path(__file__).parents[2])
     paths = [package_root, *filter(None, [os.environ.get("PYTHONPATH")])]
     try:
@@ -128,9 +129,7 @@ def evaluate(model_path: Path, mode: Mode) -> int:
         model = llama_library.open_model(model_path, is_safe=mode == "safe")
     except BundleError:
         return EXIT_NOT_LOADED
-    context = llama_library.open_context(
-        model, context_size=128, batch_size=64, num_threads=1, num_sequences=1
-    )
+    context = llama_library.open_context(model, context_size=128, batch_size=64, num_threads=1, num_sequences=1)
     vocab_size = library.llama_vocab_n_tokens(library.llama_model_get_vocab(model))
     for count in (NUM_PREFILL_TOKENS, 1):
         tokens = (library.llama_token * count)(*(index % vocab_size for index in range(count)))

@@ -11,7 +11,7 @@ from models.errors import BackendError, ContextFullError
 
 
 class SequenceBook:
-    """Token lists of ``num_sequences`` sequences that share ``capacity`` tokens; checks before anything is evaluated."""
+    """Token lists of ``num_sequences`` sequences that share ``capacity`` tokens; checks come before any evaluation."""
 
     def __init__(self, num_sequences: int, capacity: int, vocab_size: int) -> None:
         self.capacity = capacity
@@ -21,11 +21,21 @@ class SequenceBook:
     def held(self, sequence: int) -> list[int]:
         """The live token list of ``sequence``. Raises BackendError for a sequence that was not opened."""
         if not 0 <= sequence < len(self._held):
+            self.check_open()
             raise BackendError(f"There is no sequence {sequence}; the backend was opened with {len(self._held)}.")
         return self._held[sequence]
 
+    def close(self) -> None:
+        """Forget all sequences; every later use raises BackendError."""
+        self._held.clear()
+
+    def check_open(self) -> None:
+        """Raises BackendError after ``close``."""
+        if not self._held:
+            raise BackendError("The backend is closed; open the model again.")
+
     def kept_prefix(self, sequence: int, tokens: Sequence[int]) -> int:
-        """How many tokens of ``sequence`` a prefill with ``tokens`` keeps: the common prefix, without the last token."""
+        """How many tokens of ``sequence`` a prefill with ``tokens`` keeps: the common prefix, but never all of them."""
         held = self.held(sequence)
         limit = min(len(held), len(tokens) - 1)
         for position in range(limit):
@@ -35,6 +45,7 @@ class SequenceBook:
 
     def check_prefill(self, sequence: int, tokens: Sequence[int]) -> None:
         """Raises BackendError or ContextFullError unless ``sequence`` may hold exactly ``tokens``."""
+        self.held(sequence)
         if not tokens:
             raise BackendError("A prefill of no tokens has no logits; give at least one token.")
         self._check_ids(tokens)
@@ -42,8 +53,9 @@ class SequenceBook:
 
     def check_append(self, sequence: int, tokens: Sequence[int]) -> None:
         """Raises BackendError or ContextFullError unless ``tokens`` fit behind those of ``sequence``."""
+        self.held(sequence)
         self._check_ids(tokens)
-        self._check_room(self._held_by_others(sequence) + len(self.held(sequence)), len(tokens))
+        self._check_room(sum(map(len, self._held)), len(tokens))
 
     def check_cut(self, sequence: int, length: int) -> None:
         """Raises BackendError unless ``sequence`` holds at least ``length`` tokens."""
@@ -63,7 +75,7 @@ class SequenceBook:
             )
 
     def _check_ids(self, tokens: Sequence[int]) -> None:
-        if tokens and not (0 <= min(tokens) and max(tokens) < self._vocab_size):
+        if tokens and (min(tokens) < 0 or max(tokens) >= self._vocab_size):
             bad = next(token for token in tokens if not 0 <= token < self._vocab_size)
             raise BackendError(
                 f"Token {bad} is not in this model's vocabulary of {self._vocab_size}; "

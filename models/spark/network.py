@@ -107,7 +107,26 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return (x.float() * cos + torch.cat((-second, first), -1).float() * sin).to(x.dtype)
 
 
-KVCache = list[tuple[Tensor, Tensor]]
+class LayerCache:
+    """Keys and values of one layer in a buffer (batch, kv heads, room, head_dim) that fills up."""
+
+    def __init__(self, config: SparkConfig, batch: int, room: int, like: Tensor) -> None:
+        shape = (batch, config.num_kv_heads, room, config.head_dim)
+        self.keys = torch.empty(shape, dtype=like.dtype, device=like.device)
+        self.values = torch.empty_like(self.keys)
+        self.length = 0
+
+    def extend(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Append and return everything held so far."""
+        end = self.length + keys.shape[2]
+        self.keys[:, :, self.length : end] = keys
+        self.values[:, :, self.length : end] = values
+        self.length = end
+        return self.keys[:, :, :end], self.values[:, :, :end]
+
+    def keep(self, rows: Tensor) -> None:
+        """Drop every sequence but `rows`."""
+        self.keys, self.values = self.keys[rows], self.values[rows]
 
 
 class Attention(nn.Module):
@@ -125,20 +144,19 @@ class Attention(nn.Module):
         self.k_norm = RMSNorm(dim, config.rms_norm_eps)
 
     def mix(
-        self, x: Tensor, cos: Tensor, sin: Tensor, past: tuple[Tensor, Tensor] | None, mask: Tensor | None
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """What each position gathers from those before it, before the output projection, and the grown cache."""
+        self, x: Tensor, cos: Tensor, sin: Tensor, cache: LayerCache | None = None, mask: Tensor | None = None
+    ) -> Tensor:
+        """What each position gathers from those before it, before the output projection. The cache grows."""
         batch, length, _ = x.shape
         dim = self.config.head_dim
         q = rotate(self.q_norm(self.q_proj(x).view(batch, length, -1, dim)).transpose(1, 2), cos, sin)
         k = rotate(self.k_norm(self.k_proj(x).view(batch, length, -1, dim)).transpose(1, 2), cos, sin)
         v = self.v_proj(x).view(batch, length, -1, dim).transpose(1, 2)
-        if past is not None:
-            k, v = torch.cat((past[0], k), 2), torch.cat((past[1], v), 2)
-        cache = (k, v)
+        if cache is not None:
+            k, v = cache.extend(k, v)
         grouped = self.config.num_heads != self.config.num_kv_heads
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None, enable_gqa=grouped)
-        return y.transpose(1, 2).reshape(batch, length, -1), cache
+        return y.transpose(1, 2).reshape(batch, length, -1)
 
 
 class FeedForward(nn.Module):
@@ -166,10 +184,9 @@ class Block(nn.Module):
         self.mlp = FeedForward(config)
 
     def forward(
-        self, x: Tensor, cos: Tensor, sin: Tensor, past: tuple[Tensor, Tensor] | None, mask: Tensor | None
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        mixed, cache = self.self_attn.mix(self.input_layernorm(x), cos, sin, past, mask)
-        return self.finish(x, mixed), cache
+        self, x: Tensor, cos: Tensor, sin: Tensor, cache: LayerCache | None = None, mask: Tensor | None = None
+    ) -> Tensor:
+        return self.finish(x, self.self_attn.mix(self.input_layernorm(x), cos, sin, cache, mask))
 
     def finish(self, x: Tensor, mixed: Tensor) -> Tensor:
         """The part of the block that looks at one position at a time."""
@@ -193,17 +210,16 @@ class SparkNetwork(nn.Module):
                 nn.init.normal_(parameter, std=0.02 / (2 * config.num_layers) ** 0.5 if narrow else 0.02)
 
     def hidden(
-        self, ids: Tensor, positions: Tensor, past: KVCache | None = None, mask: Tensor | None = None
-    ) -> tuple[Tensor, KVCache]:
-        """Normed last hidden states (batch, length, hidden) and the grown cache; without mask attention is causal."""
+        self, ids: Tensor, positions: Tensor, caches: list[LayerCache] | None = None, mask: Tensor | None = None
+    ) -> Tensor:
+        """Normed last hidden states (batch, length, hidden); without mask attention is causal. Caches grow."""
         cos, sin = rope_tables(self.config, positions)
         cos, sin = (table[None, None] if table.ndim == 2 else table[:, None] for table in (cos, sin))
         x = self.embed_tokens(ids)
-        cache: KVCache = []
         for at, layer in enumerate(self.layers):
-            x, grown = layer(x, cos, sin, past[at] if past else None, mask)
-            cache.append(grown)
-        return self.norm(x), cache
+            x = layer(x, cos, sin, caches[at] if caches else None, mask)
+        out: Tensor = self.norm(x)
+        return out
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Tied head."""
@@ -211,25 +227,27 @@ class SparkNetwork(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         """Logits (batch, length, vocab)."""
-        hidden, _ = self.hidden(ids, torch.arange(ids.shape[1], device=ids.device))
-        return self.logits(hidden)
+        return self.logits(self.hidden(ids, torch.arange(ids.shape[1], device=ids.device)))
 
     def loss(self, ids: Tensor, weights: Tensor) -> Tensor:
         """Weighted mean next-token loss over ids (batch, length) where weights (batch, length) are above zero.
 
-        The last block finishes only the positions that are learned, which saves a sixth of the work.
+        The last block finishes only the positions that are learned, which saves a sixth of the work; their number is
+        rounded up so that few shapes occur.
         """
-        inputs, learned = ids[:, :-1], weights[:, 1:].flatten().float()
-        cos, sin = rope_tables(self.config, torch.arange(inputs.shape[1], device=ids.device))
-        x = self.embed_tokens(inputs)
+        learned = F.pad(weights[:, 1:], (0, 1)).flatten().float()
+        targets = F.pad(ids[:, 1:], (0, 1)).flatten()
+        cos, sin = rope_tables(self.config, torch.arange(ids.shape[1], device=ids.device))
+        x = self.embed_tokens(ids)
         for layer in self.layers[:-1]:
-            x, _ = layer(x, cos, sin, None, None)
+            x = layer(x, cos, sin)
         last = self.layers[-1]
-        mixed, _ = last.self_attn.mix(last.input_layernorm(x), cos, sin, None, None)
+        mixed = last.self_attn.mix(last.input_layernorm(x), cos, sin)
         chosen = learned.nonzero()[:, 0]
+        chosen = F.pad(chosen, (0, min(-len(chosen) % 512, len(learned) - len(chosen))), value=len(learned) - 1)
         x = last.finish(x.flatten(0, 1)[chosen], mixed.flatten(0, 1)[chosen])
         logits = self.logits(self.norm(x)).float()
-        losses = F.cross_entropy(logits, ids[:, 1:].flatten()[chosen], reduction="none")
+        losses = F.cross_entropy(logits, targets[chosen], reduction="none")
         return (losses * learned[chosen]).sum() / learned.sum().clamp(min=1.0)
 
 
@@ -251,30 +269,33 @@ def generate(
     seen = columns[None, :] >= pads[:, None]
     causal = columns[None, :] <= columns[:, None]
     mask = (causal[None] & seen[:, None, :]) | torch.eye(longest, dtype=torch.bool, device=device)
-    hidden, cache = network.hidden(ids, (columns[None, :] - pads[:, None]).clamp(min=0), None, mask[:, None])
-    rows = torch.arange(len(prompts), device=device)
+    caches = [LayerCache(network.config, len(prompts), longest + max_tokens, network.norm.weight) for _ in network.layers]
+    hidden = network.hidden(ids, (columns[None, :] - pads[:, None]).clamp(min=0), caches, mask[:, None])
+    seen = torch.cat((seen, seen.new_ones(len(prompts), max_tokens)), 1)
     outputs: list[list[int]] = [[] for _ in prompts]
-    last = hidden[:, -1]
+    rows = list(range(len(prompts)))
+    alive = torch.ones(len(prompts), dtype=torch.bool, device=device)
     for step in range(max_tokens):
-        logits = network.logits(last).float()
+        logits = network.logits(hidden[:, -1]).float()
         if temperature > 0:
-            chances = torch.softmax(logits / temperature, -1)
-            chosen = torch.multinomial(chances, 1, generator=generator)[:, 0]
+            chosen = torch.multinomial(torch.softmax(logits / temperature, -1), 1, generator=generator)[:, 0]
         else:
             chosen = logits.argmax(-1)
-        alive = chosen != stop_id
-        for row, token, is_alive in zip(rows.tolist(), chosen.tolist(), alive.tolist(), strict=True):
+        alive &= chosen != stop_id
+        for row, token, is_alive in zip(rows, chosen.tolist(), alive.tolist(), strict=True):
             if is_alive:
                 outputs[row].append(token)
-        if not alive.any() or step == max_tokens - 1:
+        num_alive = int(alive.sum())
+        if num_alive == 0 or step == max_tokens - 1:
             break
-        if not alive.all():
-            rows, chosen, pads, seen = rows[alive], chosen[alive], pads[alive], seen[alive]
-            cache = [(k[alive], v[alive]) for k, v in cache]
-        seen = torch.cat((seen, torch.ones(len(rows), 1, dtype=torch.bool, device=device)), 1)
-        positions = (seen.shape[1] - 1 - pads)[:, None]
-        hidden, cache = network.hidden(chosen[:, None], positions, cache, seen[:, None, None, :])
-        last = hidden[:, -1]
+        if num_alive <= 0.7 * len(rows):
+            kept = alive.nonzero()[:, 0]
+            rows = [rows[at] for at in kept.tolist()]
+            chosen, pads, seen, alive = chosen[kept], pads[kept], seen[kept], alive[kept]
+            for cache in caches:
+                cache.keep(kept)
+        end = longest + step + 1
+        hidden = network.hidden(chosen[:, None], (end - 1 - pads)[:, None], caches, seen[:, None, None, :end])
     return outputs
 
 

@@ -22,6 +22,7 @@ OFF_PREFILL = "This can be answered directly.\n</judge>\n\n<think_off>\n<answer>
 ON_PREFILL = "This needs step-by-step thinking.\n</judge>\n\n<think_on>\n<think>\n"
 JUDGE_OFF = {"en": "easy", "zh": "简单"}
 JUDGE_ON = {"en": "needs steps", "zh": "要分步"}
+JUDGE_WEIGHT = 3.0
 _ASSISTANT = "<|im_start|>assistant\n"
 _SYSTEMS = (
     "", "You are helpful.", "Be short.", "You are a calculator.", "Answer in one line.", "You are a kind teacher.", "你是一个有用的助手。",
@@ -107,6 +108,13 @@ class Renderer:
         end = self.control("\n")
         weights = [0.0] * len(context) + [weight] * len(learned) + [0.0] * len(end)
         return Sample(context + learned + end, weights)
+
+    def judged_sample(self, prompt: str, completion: str, past: list[int]) -> Sample:
+        """A sample that judges for itself; its first token, the judgement, weighs more."""
+        sample = self.sample(prompt, "", completion, 1.0, past)
+        first = sample.weights.index(1.0)
+        sample.weights[first] = JUDGE_WEIGHT
+        return sample
 
 
 def draw_forced(rng: Random, renderer: Renderer, mix: Mix) -> Sample:

@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -20,9 +21,10 @@ from typing import Any
 
 import torch
 
-from models.spark import evaluate, samples, tasks
-from models.spark.network import SparkConfig, SparkNetwork, load_folder, save_folder
+from models.spark import evaluate, hybrid, samples, tasks
+from models.spark.network import SparkConfig, SparkNetwork, save_folder
 from models.spark.optimizer import make_optimizers, rate
+from models.spark.rounding import rounded
 from models.spark.samples import Mix, Renderer, Rows
 from models.spark.tokenizer import END_OF_TEXT, IM_END, SparkTokenizer, train_tokenizer
 
@@ -32,7 +34,10 @@ SHARD_ROWS = 100 * BATCH_ROWS
 
 @dataclass(frozen=True, slots=True)
 class TrainOptions:
-    """One training run; the command line has the same fields."""
+    """One training run; the command line has the same fields.
+
+    `problems` are measured for stage 2; every `rounded_every`-th step sees weights rounded to 4 bits (0: none).
+    """
 
     out: Path
     stage: int = 1
@@ -45,6 +50,8 @@ class TrainOptions:
     save_s: float = 180.0
     validate_s: float = 420.0
     validation_size: int = 300
+    problems: int = 8000
+    rounded_every: int = 0
 
 
 def main() -> None:
@@ -58,16 +65,29 @@ def main() -> None:
     options = TrainOptions(**vars(parser.parse_args()))
     options.out.mkdir(parents=True, exist_ok=True)
     tokenizer = open_tokenizer(options.out / "tokenizer")
-    if options.stage == 2:
-        from models.spark import hybrid
-
-        hybrid.run_stage_2(options, tokenizer)
-        return
     torch.manual_seed(options.seed)
     network = SparkNetwork(SparkConfig(vocab_size=tokenizer.vocab_size)).to(options.device)
+    (run_stage_1 if options.stage == 1 else run_stage_2)(network, options, tokenizer)
+
+
+def run_stage_1(network: SparkNetwork, options: TrainOptions, tokenizer: SparkTokenizer) -> None:
+    """Both modes, prefilled; the result is the folder `stage1`."""
     with ShardStream(options.out / "tokenizer", options.seed) as shards:
         train(network, options, tokenizer, shards.rows, "stage1")
     save_result(network, tokenizer, options.out / "stage1")
+
+
+def run_stage_2(network: SparkNetwork, options: TrainOptions, tokenizer: SparkTokenizer) -> None:
+    """The judge, from the stage-1 model's own outcomes; the result is the folder `checkpoint`."""
+    load_state(options.out / "stage1.pt", network, [])
+    outcomes = hybrid.measure(network, tokenizer, options.out / "outcomes.jsonl", options.problems, options.seed)
+    rng = Random(options.seed)
+    judged = [found for found in (hybrid.label(outcome, rng) for outcome in outcomes) if found]
+    print(f"{len(judged)} judged, {sum(one.think for one in judged) / len(judged):.3f} of them with thinking", flush=True)
+    num_rows = options.tokens // samples.ROW_TOKENS
+    rows = hybrid.make_rows(Renderer(tokenizer), judged, num_rows, options.seed)
+    train(network, options, tokenizer, lambda step: hybrid.batches(rows, BATCH_ROWS, step), "stage2")
+    save_result(network, tokenizer, options.out / "checkpoint")
 
 
 def open_tokenizer(folder: Path) -> SparkTokenizer:
@@ -104,9 +124,11 @@ def train(
                 group["lr"] = group["peak"] * rate(step, num_steps, options.warm_up)
         batch_ids = torch.from_numpy(ids.astype("int64")).to(options.device)
         batch_weights = torch.from_numpy(weights.astype("float32")).to(options.device)
-        with torch.autocast(options.device, torch.bfloat16):
-            loss = network.loss(batch_ids, batch_weights)
-        loss.backward()  # type: ignore[no-untyped-call]
+        is_rounded = options.rounded_every > 0 and step % options.rounded_every == 0
+        with rounded(network) if is_rounded else nullcontext():
+            with torch.autocast(options.device, torch.bfloat16):
+                loss = network.loss(batch_ids, batch_weights)
+            loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         for optimizer in optimizers:
             optimizer.step()
@@ -128,13 +150,14 @@ def save_state(path: Path, network: SparkNetwork, optimizers: list[torch.optim.O
 
 
 def load_state(path: Path, network: SparkNetwork, optimizers: list[torch.optim.Optimizer]) -> int:
-    """Continue from a checkpoint if there is one; the step to go on with."""
+    """Continue from a checkpoint if there is one (without optimizers: weights only); the step to go on with."""
     if not path.exists():
         return 0
     state = torch.load(path, map_location=network.embed_tokens.weight.device, weights_only=True)
     network.load_state_dict(state["network"])
-    for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
-        optimizer.load_state_dict(saved)
+    if optimizers:
+        for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
     return int(state["step"])
 
 
@@ -232,8 +255,6 @@ def make_shard(tokenizer_folder: str, seed: int, number: int) -> Rows:
 def _renderer(tokenizer_folder: str) -> Renderer:
     return Renderer(SparkTokenizer.load(Path(tokenizer_folder)))
 
-
-__all__ = ["TrainOptions", "load_folder", "main", "train"]
 
 if __name__ == "__main__":
     main()

@@ -1,0 +1,167 @@
+"""The commands ``edge`` and ``edge-chat``: flags in, an exit code out.
+
+Knows: flags, their help, and how an error becomes one sentence. Does not know: how a command does its work; what it
+needs is imported inside it, so that ``--help`` is quick.
+Exit codes: 0 answered, 2 a wrong use (an option, an empty or too long prompt), 1 anything else.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from io import TextIOWrapper
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from edge.cli_chat import Backend, ContextSize, DialectName, Model, Threads, Version, chat
+from models.errors import EdgeError, UsageError
+
+EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
+
+# The class above every complaint about the command line; typer has it under different names in its versions.
+COMMAND_LINE_ERROR: type[Any] = typer.BadParameter.__mro__[2]
+
+TYPER_INTERRUPTED = 130  # what typer makes of a Ctrl-C that nobody caught
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+PASS_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
+
+
+def plain_app(help_text: str | None = None) -> typer.Typer:
+    """A Typer app without colours and frames, which cost more time to import than an answer takes."""
+    return typer.Typer(
+        help=help_text,
+        no_args_is_help=help_text is not None,
+        context_settings=CONTEXT,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        add_completion=False,
+    )
+
+
+app = plain_app("A small language model on this machine that thinks only when it pays.")
+chat_app = plain_app()
+models_app = plain_app("Look at models.")
+app.add_typer(models_app, name="models")
+app.command()(chat)
+chat_app.command()(chat)
+
+
+@app.callback()
+def edge(version: Version = False) -> None:
+    """Flags of ``edge`` itself."""
+
+
+@app.command()
+def doctor(
+    model: Model = None,
+    backend: Backend = "auto",
+    dialect: DialectName = None,
+    threads: Threads = None,
+    context_size: ContextSize = None,
+    report: Annotated[
+        Path | None, typer.Option("--report", metavar="FILE", help="Write the findings to a file that can be sent.")
+    ] = None,
+    is_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
+) -> int:
+    """Look at this machine, the backend and the model, and say what would be chosen and why."""
+    from edge.doctor import examine, write_report
+
+    findings = examine(model, backend=backend, dialect=dialect, context_size=context_size, num_threads=threads)
+    typer.echo(findings.to_json_text() if is_json else findings.to_text())
+    if report is not None:
+        write_report(findings, report)
+        typer.echo(f"Written to {report}; it holds no prompts or answers.", err=True)
+    return EXIT_OK if findings.is_healthy else EXIT_FAILED
+
+
+@app.command(context_settings=PASS_ON)
+def bench(context: typer.Context, name: Annotated[str, typer.Argument(metavar="NAME")] = "") -> int:
+    """Measure: think, speed; each takes --json and flags of its own (edge bench NAME --help)."""
+    from bench_edge import run
+
+    return run(name, context.args)
+
+
+@app.command()
+def quantize(
+    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A folder of safetensors.")],
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The folder to write.")],
+    name: Annotated[str | None, typer.Option("--name", help="The model's name. [default: the folder's]")] = None,
+    dialect: DialectName = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace a bundle that is there already.")] = False,
+) -> int:
+    """Turn a float checkpoint into an int4 bundle."""
+    from quantize.pipeline import Progress, quantize_checkpoint
+
+    def show(progress: Progress) -> None:
+        typer.echo(f"{progress.done + 1}/{progress.total} {progress.tensor}", err=True)
+
+    made = quantize_checkpoint(checkpoint, bundle, name=name, dialect_name=dialect, replace=replace, progress=show)
+    typer.echo(f"{made.path}: {sum(record.bytes for record in made.manifest.files.values()):,} bytes.")
+    return EXIT_OK
+
+
+@models_app.command()
+def verify(path: Annotated[Path, typer.Argument(metavar="BUNDLE")]) -> int:
+    """Compare every file of a bundle with its hash."""
+    from models.bundle import verify_bundle
+
+    bundle = verify_bundle(path)
+    typer.echo(f"{path}: all {len(bundle.manifest.files)} files are as they were written.")
+    return EXIT_OK
+
+
+@models_app.command()
+def inspect(path: Annotated[Path, typer.Argument(metavar="PATH")]) -> int:
+    """Say what a bundle or a GGUF file holds, without loading it."""
+    from edge.doctor import describe_model
+
+    typer.echo(describe_model(path))
+    return EXIT_OK
+
+
+def main() -> None:
+    """The console script ``edge``."""
+    sys.exit(run(app, "edge", sys.argv[1:]))
+
+
+def chat_main() -> None:
+    """The console script ``edge-chat``."""
+    sys.exit(run(chat_app, "edge-chat", sys.argv[1:]))
+
+
+def run(command: typer.Typer, name: str, arguments: list[str]) -> int:
+    """Run ``command`` and turn whatever happens into an exit code and at most one sentence on standard error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # not where a test or a closed descriptor took its place
+            stream.reconfigure(errors="replace")
+    try:
+        code = command(arguments, prog_name=name, standalone_mode=False)
+        sys.stdout.flush()
+        return complain("Interrupted.", EXIT_FAILED) if code == TYPER_INTERRUPTED else int(code or EXIT_OK)
+    except COMMAND_LINE_ERROR as exc:
+        return complain(f"{exc.format_message().rstrip('.')}; {name} --help lists what is possible.", EXIT_USAGE)
+    except EdgeError as exc:
+        return complain(str(exc), EXIT_USAGE if isinstance(exc, UsageError) else EXIT_FAILED)
+    except BrokenPipeError:  # the reader has enough, as in ``| head -1``: nothing is wrong
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at its exit
+        return EXIT_FAILED
+    except typer.Abort:
+        return complain("Interrupted.", EXIT_FAILED)
+    except Exception as exc:  # the last wall before a person
+        if {"--verbose", "-v"} & set(arguments):
+            traceback.print_exc()
+        kind = f"{type(exc).__name__}: {exc}" if str(exc) else type(exc).__name__
+        return complain(
+            f"Something unexpected happened ({kind}); --verbose shows where, please report it.", EXIT_FAILED
+        )
+
+
+def complain(sentence: str, code: int) -> int:
+    """Say ``sentence`` on standard error and give ``code`` back."""
+    typer.echo(" ".join(sentence.split()), err=True)
+    return code

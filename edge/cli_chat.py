@@ -1,0 +1,120 @@
+"""The flags of ``edge chat`` (and ``edge-chat``), and those it shares with the other commands.
+
+Knows: flags and their help. Does not know: how a command does its work; that is imported inside it, so that ``--help``
+is quick.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+THINK_NAMES = {"true": "on", "false": "off"}  # ollama's words
+
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model", "-m", metavar="PATH", help="A bundle's folder or a GGUF file. [default: the embedded model]"
+    ),
+]
+Backend = Annotated[str, typer.Option("--backend", metavar="NAME", help="auto or llama_cpp.")]
+DialectName = Annotated[
+    str | None,
+    typer.Option("--dialect", metavar="NAME", help="hipo, qwen3, hunyuan or plain. [default: told from the model]"),
+]
+Threads = Annotated[int | None, typer.Option("--threads", "-t", min=1, help="[default: the fast cores]")]
+ContextSize = Annotated[
+    int | None,
+    typer.Option(
+        "--ctx", "--ctx-size", "-c", min=1, help="Context, in tokens. [default: what memory allows, at most 8192]"
+    ),
+]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say what was chosen, and show details of a failure.")]
+
+
+def show_version(is_asked: bool) -> None:
+    """Print the version and leave."""
+    if is_asked:
+        from edge import __version__
+
+        typer.echo(f"edge-think {__version__}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show the version and leave.")
+]
+
+
+def chat(
+    prompt: Annotated[list[str] | None, typer.Argument(metavar="PROMPT", help="The question.", show_default=False)] = None,
+    think: Annotated[str, typer.Option("--think", "--reasoning", metavar="auto|on|off", help="Think first?")] = "auto",
+    shows_thinking: Annotated[
+        bool | None,
+        typer.Option(
+            "--show-thinking/--hide-thinking",
+            " /--hidethinking",
+            help="Print the thinking, too. [default: on a terminal only]",
+        ),
+    ] = None,
+    system: Annotated[str | None, typer.Option("--system", metavar="TEXT", help="System prompt.")] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option("--max-tokens", "-n", help="Limit on thinking and answer. [default: the context]")
+    ] = None,
+    temperature: Annotated[
+        float | None, typer.Option("--temperature", "--temp", help="0 is greedy. [default: the model's own]")
+    ] = None,
+    top_k: Annotated[int | None, typer.Option("--top-k", help="0 is no limit. [default: the model's own]")] = None,
+    top_p: Annotated[float | None, typer.Option("--top-p", help="[default: the model's own]")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Makes an answer repeatable. [default: a new one]")] = None,
+    model: Model = None,
+    backend: Backend = "auto",
+    dialect: DialectName = None,
+    threads: Threads = None,
+    context_size: ContextSize = None,
+    is_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
+    jsonl: Annotated[
+        Path | None,
+        typer.Option("--jsonl", metavar="FILE", help="Answer each line of a JSON-lines file, one JSON object a line."),
+    ] = None,
+    keeps_history: Annotated[
+        bool, typer.Option("--history", help="Keep this chat in the state folder (history.jsonl).")
+    ] = False,
+    verbose: Verbose = False,
+    version: Version = False,
+) -> int:
+    """Answer PROMPT and what is piped in, or chat when there is neither.
+
+    The answer goes to standard output, one line about it to standard error. In a pipe only the answer is printed
+    unless --show-thinking asks for more. Words are joined; put -- before a prompt that begins with a dash.
+    """
+    from edge.chat_command import ChatRequest, run_chat
+    from edge.chat_types import AnswerOptions
+
+    options = AnswerOptions(
+        think=THINK_NAMES.get(think, think),  # type: ignore[arg-type]  # checked there
+        max_tokens=max_tokens,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        seed=seed,
+    )
+    return run_chat(
+        ChatRequest(
+            words=tuple(prompt or ()),
+            options=options,
+            system=system,
+            model=model,
+            backend=backend,
+            dialect=dialect,
+            context_size=context_size,
+            num_threads=threads,
+            shows_thinking=shows_thinking,
+            is_json=is_json,
+            jsonl=jsonl,
+            keeps_history=keeps_history,
+            is_verbose=verbose,
+        )
+    )

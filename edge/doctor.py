@@ -1,0 +1,180 @@
+"""What this machine offers, what is installed, and what a chat would choose here and why.
+
+Knows: which facts explain a slow or failing chat. Does not know: prompts or answers; none are in a report.
+Every part is examined on its own: what fails becomes a finding, and the others are still told.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from edge import __version__
+from edge.backends.base import Backend
+from edge.engine import load
+from edge.loaded_model import find_dialect
+from edge.machine import describe_machine
+from edge.model_source import ModelSource, resolve_model
+from edge.state import state_folder, write_state
+from models.errors import EdgeError, UsageError
+from models.gguf_file import read_gguf_header
+
+PACKAGES = ("llama-cpp-python", "tokenizers", "numpy", "huggingface-hub", "typer")
+PROBE_NAME = "doctor.json"
+MEBIBYTE = 2**20
+
+Facts = dict[str, str | int | float]
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """Facts by part; a part that failed has one fact called ``problem``."""
+
+    parts: Mapping[str, Facts]
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether a chat would work here."""
+        return not any("problem" in facts for facts in self.parts.values())
+
+    def to_text(self) -> str:
+        """For people: a heading a part, a line a fact."""
+        lines: list[str] = []
+        for part, facts in self.parts.items():
+            lines += [part, *(f"  {name.replace('_', ' ')}: {fact}" for name, fact in facts.items()), ""]
+        return "\n".join([*lines, "All is well." if self.is_healthy else "Something is wrong: see the problem above."])
+
+    def to_json_text(self) -> str:
+        """The same facts as one JSON object."""
+        return json.dumps({"is_healthy": self.is_healthy, **self.parts}, ensure_ascii=False)
+
+
+def examine(
+    model: str | None,
+    *,
+    backend: str = "auto",
+    dialect: str | None = None,
+    context_size: int | None = None,
+    num_threads: int | None = None,
+) -> Findings:
+    """Look at the machine, the packages, the model and the state folder, and load the model as a chat would."""
+
+    def loaded() -> Facts:
+        return _loaded(model, backend, dialect, context_size, num_threads)
+
+    examinations: dict[str, Callable[[], Facts]] = {
+        "machine": _machine,
+        "packages": _packages,
+        "state folder": _state,
+        "model": lambda: model_facts(resolve_model(model)),
+        "chat": loaded,
+    }
+    return Findings({part: _guarded(examination) for part, examination in examinations.items()})
+
+
+def write_report(findings: Findings, path: Path) -> None:
+    """Write ``findings`` as JSON to ``path``. Raises UsageError when it cannot be written."""
+    try:
+        path.write_text(findings.to_json_text() + "\n", encoding="utf-8")
+    except OSError as exc:
+        raise UsageError(f"The report {path} cannot be written ({exc.strerror}); name another file.") from exc
+
+
+def describe_model(path: Path) -> str:
+    """What a bundle or a GGUF file holds, a line a fact. Raises BundleError for what is neither."""
+    return "\n".join(f"{name.replace('_', ' ')}: {fact}" for name, fact in model_facts(resolve_model(path)).items())
+
+
+def model_facts(source: ModelSource) -> Facts:
+    """What is told by a model's files alone."""
+    spoken, reason = find_dialect(source, None)
+    header = read_gguf_header(source.gguf_path)
+    facts: Facts = {
+        "name": source.name,
+        "architecture": header.architecture,
+        "context_trained": header.metadata.get(f"{header.architecture}.context_length", "not said"),
+        "weights": str(source.gguf_path),
+        "weights_bytes": source.gguf_path.stat().st_size,
+        "dialect": f"{spoken.name} ({reason})",
+    }
+    if source.bundle is not None:
+        facts["recipe"] = json.dumps(dict(source.bundle.manifest.recipe))
+        facts["source"] = source.bundle.manifest.source
+    return facts
+
+
+def _guarded(examination: Callable[[], Facts]) -> Facts:
+    try:
+        return examination()
+    except EdgeError as exc:
+        return {"problem": str(exc)}
+
+
+def _machine() -> Facts:
+    machine = describe_machine()
+    facts: Facts = {
+        "processor": machine.cpu_name,
+        "architecture": machine.architecture,
+        "cores": len(machine.cores),
+        "fast_cores": len(machine.fast_cores),
+    }
+    if machine.cpu_limit is not None:
+        facts["cpu_limit"] = machine.cpu_limit
+    if machine.memory_total_bytes is not None and machine.memory_available_bytes is not None:
+        facts["memory_MiB"] = machine.memory_total_bytes // MEBIBYTE
+        facts["memory_available_MiB"] = machine.memory_available_bytes // MEBIBYTE
+    return {**facts, "system": platform.platform(), "python": sys.version.split()[0]}
+
+
+def _packages() -> Facts:
+    facts: Facts = {"edge-think": __version__}
+    for name in PACKAGES:
+        try:
+            facts[name] = version(name)
+        except PackageNotFoundError:
+            facts[name] = "not installed"
+    return facts
+
+
+def _state() -> Facts:
+    folder = state_folder()
+    warning = write_state(PROBE_NAME, {})
+    if warning is None:
+        (folder / PROBE_NAME).unlink(missing_ok=True)
+    return {"folder": str(folder), "note": warning} if warning else {"folder": str(folder)}
+
+
+def _loaded(
+    model: str | None, backend: str, dialect: str | None, context_size: int | None, num_threads: int | None
+) -> Facts:
+    with load(model, backend=backend, dialect=dialect, context_size=context_size, num_threads=num_threads) as engine:
+        device = engine.backend
+        facts: Facts = {
+            "backend": device.name,
+            "threads": f"{device.num_threads} ({'asked for' if num_threads else 'one for each fast core'})",
+            "context_tokens": device.context_size,
+            "kv_bytes_per_token": device.kv_bytes_per_token,
+            "kv_MiB_at_full_context": round(device.context_size * device.kv_bytes_per_token / MEBIBYTE, 1),
+            "dialect": f"{engine.dialect.name} ({engine.dialect_reason})",
+        }
+        return facts | _llama_cpp(device)
+
+
+def _llama_cpp(device: Backend) -> Facts:
+    from edge.backends.llama_cpp import LlamaCppBackend
+
+    if not isinstance(device, LlamaCppBackend):
+        return {}
+    test = device.self_test
+    verdict = f"fast kernels die ({test.death})" if test.death else "passed"
+    facts: Facts = {
+        "context_because": device.context_reason,
+        "self_test": f"{verdict}, {'remembered' if test.is_remembered else 'tried now'}",
+        "mode": test.mode,
+    }
+    return facts | {f"note_{number}": note for number, note in enumerate(device.notes, 1)}

@@ -1,0 +1,448 @@
+"""The command as a person meets it: a process with arguments, standard streams and an exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tiny_checkpoints import write_tiny_checkpoint
+from tiny_gguf import write_model
+
+from quantize.pipeline import quantize_checkpoint
+
+CHAT = [sys.executable, "-W", "error", "-c", "from edge.cli import chat_main; chat_main()"]
+EDGE = [sys.executable, "-W", "error", "-c", "from edge.cli import main; main()"]
+JSON_KEYS = {
+    "answer": None,
+    "thinking": None,
+    "raw": None,
+    "decision": {"think", "reason", "source"},
+    "usage": {
+        "prompt_tokens",
+        "cached_tokens",
+        "judge_tokens",
+        "thinking_tokens",
+        "answer_tokens",
+        "forced_tokens",
+    },
+    "timings": {
+        "queue_s",
+        "load_s",
+        "ttft_s",
+        "prefill_s",
+        "thinking_s",
+        "close_s",
+        "answer_s",
+        "total_s",
+        "decode_tokens_per_s",
+    },
+    "finish_reason": None,
+    "model": None,
+    "backend": None,
+}
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle with random weights, in the dialect with a judge."""
+    folder = tmp_path_factory.mktemp("models")
+    return quantize_checkpoint(write_tiny_checkpoint(folder / "checkpoint"), folder / "bundle", name="tiny").path
+
+
+@pytest.fixture
+def few(bundle: Path) -> list[str]:
+    """Options for a short answer of the tiny bundle that is the same every time."""
+    return ["--model", str(bundle), "--max-tokens", "6", "--temperature", "0", "--threads", "1", "--think", "off"]
+
+
+def call(
+    command: list[str], *arguments: str, stdin: bytes | int = subprocess.DEVNULL, **environment: str
+) -> subprocess.CompletedProcess[bytes]:
+    """Run to the end; bytes for ``stdin`` are piped in."""
+    streams = {"input": stdin} if isinstance(stdin, bytes) else {"stdin": stdin}
+    return subprocess.run(  # type: ignore[call-overload,no-any-return]
+        [*command, *arguments],
+        capture_output=True,
+        timeout=60,
+        env={**os.environ, **environment},
+        check=False,
+        **streams,
+    )
+
+
+def complaint(result: subprocess.CompletedProcess[bytes], code: int) -> str:
+    """What a failed command said: exactly one line, no traceback, nothing on standard output."""
+    text = result.stderr.decode()
+    assert result.returncode == code, text
+    assert result.stdout == b""
+    assert len(text.splitlines()) == 1
+    assert "Traceback" not in text
+    assert text.rstrip().endswith((".", "`"))
+    return text
+
+
+# --- answers --------------------------------------------------------------------------------------------------------
+
+
+def test_answer_on_stdout_and_one_closing_line_on_stderr(few: list[str]) -> None:
+    result = call(CHAT, "2+3=?", *few)
+    assert result.returncode == 0
+    assert b"\x1b" not in result.stdout + result.stderr
+    closing = result.stderr.decode()
+    assert re.fullmatch(
+        r"\[think off: thinking off was asked for · 0 thinking \+ 6 answer tokens · first token \d+\.\d\d s · "
+        r"\d+ tokens/s · cut at --max-tokens\]\n",
+        closing,
+    )
+
+
+def test_json_has_the_fixed_keys(few: list[str]) -> None:
+    """Scripts read these keys: one more or less breaks them."""
+    result = call(CHAT, "2+3=?", "--json", *few)
+    value = json.loads(result.stdout)
+    assert value.keys() == JSON_KEYS.keys()
+    for key, inner in JSON_KEYS.items():
+        assert inner is None or value[key].keys() == inner
+    assert value["model"] == "tiny"
+    assert result.stdout.count(b"\n") == 1
+
+
+def test_edge_chat_is_edge_chat(few: list[str]) -> None:
+    assert call(CHAT, "2+3=?", *few).stdout == call(EDGE, "chat", "2+3=?", *few).stdout
+
+
+def test_words_are_joined_and_a_pipe_is_added(few: list[str]) -> None:
+    """A prompt from the command line and one from a pipe must cost the same tokens."""
+    spoken = json.loads(call(CHAT, "2+3", "is", "what", "--json", *few).stdout)
+    piped = json.loads(call(CHAT, "--json", *few, stdin=b"2+3 is what").stdout)
+    assert spoken["usage"] == piped["usage"]
+    both = json.loads(call(CHAT, "2+3", "--json", *few, stdin=b"is what").stdout)
+    assert both["usage"]["prompt_tokens"] == spoken["usage"]["prompt_tokens"] + 1  # two line ends for one blank
+
+
+def test_thinking_is_printed_in_a_pipe_only_when_asked_for(bundle: Path) -> None:
+    few = ["--model", str(bundle), "-n", "6", "--temperature", "0", "--threads", "1", "--think", "on"]
+    assert call(CHAT, "2+3=?", *few).stdout == b""
+    assert call(CHAT, "2+3=?", *few, "--show-thinking").stdout.startswith(b"[thinking]\n")
+    assert call(CHAT, "2+3=?", *few, "--hidethinking").returncode == 0
+
+
+def test_jsonl_answers_each_line_and_says_which_failed(few: list[str], tmp_path: Path) -> None:
+    """One bad line must not cost the answers of the others."""
+    prompts = tmp_path / "prompts.jsonl"
+    lines = [
+        '"2+3=?"',
+        "",
+        '{"prompt": "4+4=?"}',
+        "2+3",
+        '{"messages": [{"role": "user", "content": "hi"}]}',
+        "{oops",
+        '{"prompt": "x", "think": "on"}',
+        '{"messages": [{"role": "robot", "content": "hi"}]}',
+        '""',
+        '"line\u2028separator"',
+    ]
+    prompts.write_text("\n".join(lines), encoding="utf-8")
+    result = call(CHAT, "--jsonl", str(prompts), *few)
+    values = [json.loads(line) for line in result.stdout.decode().strip("\n").split("\n")]
+    assert result.returncode == 1
+    assert [value.get("line") for value in values] == [None, None, 4, None, 6, 7, 8, 9, None]
+    assert "Line 4" in values[2]["error"]
+    assert "'think'" in values[5]["error"]
+    assert values[0].keys() == JSON_KEYS.keys()
+
+
+def test_history_is_kept_only_when_asked_for(few: list[str], state_path: Path) -> None:
+    call(CHAT, "a secret", *few)
+    assert not (state_path / "history.jsonl").exists()
+    call(CHAT, "no secret", "--history", *few)
+    kept = json.loads((state_path / "history.jsonl").read_text(encoding="utf-8"))
+    assert kept["prompt"] == "no secret"
+    assert (state_path / "history.jsonl").stat().st_mode & 0o077 == 0
+
+
+def test_verbose_says_what_was_chosen(few: list[str]) -> None:
+    text = call(CHAT, "2+3=?", "--verbose", *few).stderr.decode()
+    assert "Dialect hipo: its chat template has <judge>." in text
+    assert "1 threads" in text
+
+
+# --- bad input ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("words", [[""], ["  ", "\n"]])
+def test_empty_prompt(few: list[str], words: list[str]) -> None:
+    assert "prompt is empty" in complaint(call(CHAT, *words, *few), 2)
+
+
+def test_no_terminal_and_no_prompt(few: list[str]) -> None:
+    """An interactive chat without a terminal would wait for ever, or end without a word."""
+    assert "prompt is empty" in complaint(call(CHAT, *few), 2)
+
+
+def test_closed_stdin(few: list[str]) -> None:
+    script = 'exec "$0" "$@" <&-'
+    result = subprocess.run(["sh", "-c", script, *CHAT, *few], capture_output=True, timeout=60, check=False)
+    assert "prompt is empty" in complaint(result, 2)
+
+
+def test_invalid_utf8_on_stdin(few: list[str]) -> None:
+    assert "byte 0xff at position 3" in complaint(call(CHAT, *few, stdin=b"abc\xff"), 2)
+
+
+def test_invalid_utf8_in_an_argument(few: list[str]) -> None:
+    result = subprocess.run(
+        [*map(os.fsencode, [*CHAT, *few]), b"abc\xff"],
+        capture_output=True,
+        timeout=60,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+    assert "not valid Unicode" in complaint(result, 2)
+
+
+def test_prompt_longer_than_the_context(few: list[str]) -> None:
+    text = complaint(call(CHAT, "2+3=? " * 100, "--ctx", "64", *few), 2)
+    assert "the context holds 64" in text
+
+
+def test_missing_model() -> None:
+    assert "no-such.gguf" in complaint(call(CHAT, "hi", "--model", "no-such.gguf"), 1)
+
+
+def test_foreign_model(tmp_path: Path) -> None:
+    path = tmp_path / "picture.gguf"
+    path.write_bytes(b"\x89PNG and so on")
+    assert "not a GGUF" in complaint(call(CHAT, "hi", "--model", str(path)), 1)
+
+
+def test_truncated_model(tmp_path: Path) -> None:
+    path = write_model(tmp_path / "model.gguf")
+    path.write_bytes(path.read_bytes()[:-100])
+    assert "truncated" in complaint(call(CHAT, "hi", "--model", str(path)), 1)
+
+
+def test_damaged_bundle(bundle: Path, tmp_path: Path) -> None:
+    damaged = tmp_path / "bundle"
+    damaged.mkdir()
+    for file in bundle.iterdir():
+        (damaged / file.name).write_bytes(file.read_bytes())
+    (damaged / "model.gguf").write_bytes(b"GGUF")
+    assert "model.gguf" in complaint(call(CHAT, "hi", "--model", str(damaged)), 1)
+
+
+def test_unknown_family(few: list[str]) -> None:
+    assert "'klingon'" in complaint(call(CHAT, "hi", *few, "--dialect", "klingon"), 1)
+
+
+def test_unknown_checkpoint_family(tmp_path: Path) -> None:
+    checkpoint = write_tiny_checkpoint(tmp_path / "checkpoint")
+    config = json.loads((checkpoint / "config.json").read_text())
+    (checkpoint / "config.json").write_text(json.dumps(config | {"model_type": "klingon"}))
+    assert "'klingon'" in complaint(call(EDGE, "quantize", str(checkpoint), str(tmp_path / "bundle")), 1)
+
+
+def test_state_folder_that_cannot_be_written(few: list[str], tmp_path: Path) -> None:
+    """State is a convenience: without it there is a warning and an answer."""
+    in_the_way = tmp_path / "file"
+    in_the_way.write_text("")
+    result = call(CHAT, "2+3=?", *few, "--history", EDGE_STATE=str(in_the_way / "state"))
+    assert result.returncode == 0
+    assert result.stdout
+    assert "EDGE_STATE" in result.stderr.decode()
+    assert "Traceback" not in result.stderr.decode()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--think", "maybe"], "'maybe'"),
+        (["--max-tokens", "0"], "max_tokens is 0"),
+        (["--temperature", "nan"], "temperature is nan"),
+        (["--threads", "0"], "threads"),
+        (["--ctx", "many"], "--ctx"),
+        (["--no-such-flag"], "--no-such-flag"),
+        (["--backend", "abacus"], "'abacus'"),
+        (["--jsonl", "prompts.jsonl"], "--jsonl"),
+    ],
+)
+def test_wrong_use_is_one_sentence(few: list[str], arguments: list[str], named: str) -> None:
+    assert named in complaint(call(CHAT, "hi", *few, *arguments), 2)
+
+
+def test_a_prompt_that_begins_with_a_dash(few: list[str]) -> None:
+    assert call(CHAT, *few, "--", "-5+3=?").returncode == 0
+
+
+def test_closed_pipe_is_quiet(bundle: Path) -> None:
+    """``| head -1`` closes its end early; Python's own complaint at exit must not appear."""
+    chat = subprocess.Popen(
+        [*CHAT, "count", "--model", str(bundle), "--think", "off", "--temperature", "0", "-n", "3000"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert chat.stdout is not None and chat.stderr is not None
+    chat.stdout.read(1)
+    chat.stdout.close()
+    assert chat.stderr.read() == b""
+    chat.stderr.close()
+    assert chat.wait(timeout=30) == 1
+
+
+def test_interrupt_keeps_what_was_said(bundle: Path) -> None:
+    chat = subprocess.Popen(
+        [*CHAT, "count", "--model", str(bundle), "--think", "off", "--temperature", "0"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert chat.stdout is not None
+    first = chat.stdout.read(1)
+    chat.send_signal(signal.SIGINT)
+    output, errors = chat.communicate(timeout=30)
+    assert first + output
+    assert chat.returncode == 1
+    assert errors.decode().rstrip().endswith("stopped]")
+
+
+# --- at a terminal --------------------------------------------------------------------------------------------------
+
+
+class Terminal:
+    """A chat on a pseudo-terminal: what a person types and sees."""
+
+    def __init__(self, *arguments: str) -> None:
+        self.process_id, self._handle = pty.fork()
+        if self.process_id == 0:
+            os.execvpe(CHAT[0], [*CHAT, *arguments], {**os.environ, "TERM": "xterm", "PYTHONWARNINGS": "error"})
+        self.seen = ""
+        self.is_over = False
+
+    def type(self, text: str) -> None:
+        """Send ``text`` as key strokes."""
+        os.write(self._handle, text.encode())
+
+    def wait_for(self, pattern: str, timeout_s: float = 30) -> str:
+        """Read until ``pattern`` appears in what is new; returns what was new."""
+        new, end_s = "", time.monotonic() + timeout_s
+        while not re.search(pattern, new):
+            assert time.monotonic() < end_s, f"{pattern!r} did not appear in {new!r}"
+            if select.select([self._handle], [], [], 0.1)[0]:
+                new += os.read(self._handle, 65536).decode(errors="replace")
+        self.seen += new
+        return new
+
+    def kill(self) -> None:
+        """Make sure that nothing is left running."""
+        if not self.is_over:
+            os.kill(self.process_id, signal.SIGKILL)
+            self.end()
+
+    def end(self) -> int:
+        """Wait for the process; returns its exit code."""
+        while True:
+            try:
+                if not os.read(self._handle, 65536):
+                    break
+            except OSError:  # Linux's word for the end of a pseudo-terminal
+                break
+        self.is_over = True
+        code = os.waitstatus_to_exitcode(os.waitpid(self.process_id, 0)[1])
+        os.close(self._handle)
+        return code
+
+
+@pytest.fixture
+def terminal(bundle: Path) -> Iterator[Terminal]:
+    """An interactive chat with the tiny bundle."""
+    chat = Terminal("--model", str(bundle), "--think", "off", "--temperature", "0", "--max-tokens", "3000")
+    chat.wait_for("Ctrl-D leaves")
+    yield chat
+    chat.kill()
+
+
+def test_chat_at_a_terminal(terminal: Terminal) -> None:
+    """Commands work, Ctrl-C stops the answer and keeps the chat, Ctrl-D leaves."""
+    terminal.type("/think\n")
+    terminal.wait_for("think off")
+    terminal.type("/think sometimes\n")
+    terminal.wait_for("use auto, on or off")
+    terminal.type("/help\n")
+    assert "/clear" in terminal.wait_for("keep the chat")
+    terminal.type("/dance\n")
+    terminal.wait_for("no command /dance")
+    terminal.type("count\n")
+    time.sleep(1)
+    terminal.type("\x03")
+    terminal.wait_for(r"stopped\]")
+    terminal.type("/clear\n")
+    terminal.wait_for("forgotten")
+    terminal.type("\x04")
+    assert terminal.end() == 0
+    assert "Traceback" not in terminal.seen
+
+
+# --- cost and the other commands ------------------------------------------------------------------------------------
+
+
+def test_help_is_quick_and_complete() -> None:
+    """A heavy import at the head of a module makes every call slow; three tries, for a busy machine."""
+    times = []
+    for _ in range(3):
+        start_s = time.perf_counter()
+        result = call(CHAT, "--help")
+        times.append(time.perf_counter() - start_s)
+    text = result.stdout.decode()
+    flags = "--think --show-thinking --system --max-tokens --temperature --top-k --top-p --seed --model --backend"
+    flags += " --dialect --threads --ctx --json --jsonl --history --verbose --version"
+    assert not [flag for flag in flags.split() if flag not in text]
+    assert min(times) < 0.3
+
+
+def test_version() -> None:
+    import edge
+
+    assert call(CHAT, "--version").stdout.decode() == f"edge-think {edge.__version__}\n"
+    assert call(EDGE, "--version").stdout.decode() == f"edge-think {edge.__version__}\n"
+
+
+def test_models_verify_names_the_damaged_file(bundle: Path, tmp_path: Path) -> None:
+    assert call(EDGE, "models", "verify", str(bundle)).returncode == 0
+    damaged = tmp_path / "bundle"
+    damaged.mkdir()
+    for file in bundle.iterdir():
+        (damaged / file.name).write_bytes(file.read_bytes())
+    data = bytearray((damaged / "model.gguf").read_bytes())
+    data[-1] ^= 1
+    (damaged / "model.gguf").write_bytes(data)
+    assert "model.gguf" in complaint(call(EDGE, "models", "verify", str(damaged)), 1)
+
+
+def test_models_inspect(bundle: Path) -> None:
+    for path in (bundle, bundle / "model.gguf"):
+        assert "dialect: hipo" in call(EDGE, "models", "inspect", str(path)).stdout.decode()
+
+
+def test_bench_of_an_unknown_name() -> None:
+    assert "'coffee'" in complaint(call(EDGE, "bench", "coffee"), 2)
+
+
+def test_an_unexpected_error_is_one_sentence(few: list[str]) -> None:
+    """Whatever a bug raises, a person gets a sentence and --verbose the traceback."""
+    bug = "import edge.terminal, edge.cli; edge.terminal.closing_line = lambda answer: 1 / 0; edge.cli.chat_main()"
+    broken = [sys.executable, "-c", bug]
+    result = call(broken, "hi", *few)
+    assert result.returncode == 1
+    assert result.stderr.decode().startswith("Something unexpected happened (ZeroDivisionError")
+    assert "Traceback" in call(broken, "hi", "--verbose", *few).stderr.decode()
