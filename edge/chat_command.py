@@ -43,9 +43,8 @@ class ChatRequest:
 
 def run_chat(request: ChatRequest) -> int:
     """Do what was asked; returns the exit code. Raises EdgeError for everything a sentence can explain."""
+    check_request(request)
     if request.jsonl is not None:
-        if request.words:
-            raise UsageError(f"There is a prompt beside --jsonl {request.jsonl}; give one or the other.")
         return answer_file(request, request.jsonl)
     prompt = read_prompt(request.words)
     if prompt is not None:
@@ -57,6 +56,16 @@ def run_chat(request: ChatRequest) -> int:
         session = engine.session(request.system)
         Conversation(session, request.options, screen, keeps_history=request.keeps_history).run()
     return EXIT_ANSWERED
+
+
+def check_request(request: ChatRequest) -> None:
+    """Raises UsageError for options that exclude each other: none is ignored in silence."""
+    if request.jsonl is not None and request.words:
+        raise UsageError(f"There is a prompt beside --jsonl {request.jsonl}; give one or the other.")
+    if request.jsonl is not None and request.keeps_history:
+        raise UsageError("With --jsonl no history is kept; leave --history out.")
+    if request.shows_thinking is not None and (request.is_json or request.jsonl is not None):
+        raise UsageError("JSON always holds the thinking; leave --show-thinking and --hide-thinking out.")
 
 
 def open_engine(request: ChatRequest, screen: Screen) -> Engine:
@@ -74,10 +83,10 @@ def open_engine(request: ChatRequest, screen: Screen) -> Engine:
 
 
 def _details(engine: Engine) -> tuple[str, ...]:
-    backend = engine.backend
+    model, backend = engine.model, engine.model.backend
     return (
-        f"Model {engine.name}, from {engine.model_path}.",
-        f"Dialect {engine.dialect.name}: {engine.dialect_reason}.",
+        f"Model {model.name}, from {model.path}.",
+        f"Dialect {model.dialect.name}: {model.dialect_reason}.",
         f"Backend {backend.name}: {backend.num_threads} threads, a context of {backend.context_size} tokens.",
     )
 

@@ -88,7 +88,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """Seconds of one answer, by stage. ``ttft_s`` runs from the request to the first visible (thinking or answer) text."""
+    """Seconds of one answer, by stage. ``ttft_s``: from the request to the first visible (thinking or answer) text."""
 
     queue_s: float = 0.0
     load_s: float = 0.0

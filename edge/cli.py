@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
-from edge.cli_chat import Backend, ContextSize, DialectName, Model, Threads, Version, chat
+from edge.cli_chat import Backend, ContextSize, DialectName, Model, Threads, Verbose, Version, chat
 from models.errors import EdgeError, UsageError
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
@@ -34,7 +34,6 @@ def plain_app(help_text: str | None = None) -> typer.Typer:
     """A Typer app without colours and frames, which cost more time to import than an answer takes."""
     return typer.Typer(
         help=help_text,
-        no_args_is_help=help_text is not None,
         context_settings=CONTEXT,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
@@ -51,7 +50,7 @@ chat_app.command()(chat)
 
 
 @app.callback()
-def edge(version: Version = False) -> None:
+def edge(verbose: Verbose = False, version: Version = False) -> None:
     """Flags of ``edge`` itself."""
 
 
@@ -144,7 +143,8 @@ def run(command: typer.Typer, name: str, arguments: list[str]) -> int:
         sys.stdout.flush()
         return complain("Interrupted.", EXIT_FAILED) if code == TYPER_INTERRUPTED else int(code or EXIT_OK)
     except COMMAND_LINE_ERROR as exc:
-        return complain(f"{exc.format_message().rstrip('.')}; {name} --help lists what is possible.", EXIT_USAGE)
+        dash = "put -- before a prompt that begins with a dash, or see " if hasattr(exc, "option_name") else "see "
+        return complain(f"{exc.format_message().rstrip('.')}; {dash}{name} --help.", EXIT_USAGE)
     except EdgeError as exc:
         return complain(str(exc), EXIT_USAGE if isinstance(exc, UsageError) else EXIT_FAILED)
     except BrokenPipeError:  # the reader has enough, as in ``| head -1``: nothing is wrong

@@ -31,7 +31,7 @@ ContextSize = Annotated[
         "--ctx", "--ctx-size", "-c", min=1, help="Context, in tokens. [default: what memory allows, at most 8192]"
     ),
 ]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say what was chosen, and show details of a failure.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say what was chosen; show where a failure is.")]
 
 
 def show_version(is_asked: bool) -> None:
@@ -49,7 +49,9 @@ Version = Annotated[
 
 
 def chat(
-    prompt: Annotated[list[str] | None, typer.Argument(metavar="PROMPT", help="The question.", show_default=False)] = None,
+    prompt: Annotated[
+        list[str] | None, typer.Argument(metavar="PROMPT", help="The question.", show_default=False)
+    ] = None,
     think: Annotated[str, typer.Option("--think", "--reasoning", metavar="auto|on|off", help="Think first?")] = "auto",
     shows_thinking: Annotated[
         bool | None,

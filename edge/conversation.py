@@ -69,6 +69,8 @@ class Conversation:
             self._screen.note(f"{exc} /clear starts a new conversation.")
         except EdgeError as exc:
             self._screen.note(str(exc))
+        except KeyboardInterrupt:  # the second Ctrl-C: not even what was said is kept
+            self._screen.note("Interrupted.")
 
     def _answer(self, prompt: str) -> None:
         running = self._session.stream(prompt, self._options)

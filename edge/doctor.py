@@ -19,7 +19,7 @@ from edge.backends.base import Backend
 from edge.engine import load
 from edge.loaded_model import find_dialect
 from edge.machine import describe_machine
-from edge.model_source import ModelSource, resolve_model
+from edge.model_source import ModelSource, find_model
 from edge.state import state_folder, write_state
 from models.errors import EdgeError, UsageError
 from models.gguf_file import read_gguf_header
@@ -71,7 +71,7 @@ def examine(
         "machine": _machine,
         "packages": _packages,
         "state folder": _state,
-        "model": lambda: model_facts(resolve_model(model)),
+        "model": lambda: model_facts(find_model(model)),
         "chat": loaded,
     }
     return Findings({part: _guarded(examination) for part, examination in examinations.items()})
@@ -87,7 +87,7 @@ def write_report(findings: Findings, path: Path) -> None:
 
 def describe_model(path: Path) -> str:
     """What a bundle or a GGUF file holds, a line a fact. Raises BundleError for what is neither."""
-    return "\n".join(f"{name.replace('_', ' ')}: {fact}" for name, fact in model_facts(resolve_model(path)).items())
+    return "\n".join(f"{name.replace('_', ' ')}: {fact}" for name, fact in model_facts(find_model(path)).items())
 
 
 def model_facts(source: ModelSource) -> Facts:
@@ -150,17 +150,17 @@ def _state() -> Facts:
 
 
 def _loaded(
-    model: str | None, backend: str, dialect: str | None, context_size: int | None, num_threads: int | None
+    path: str | None, backend: str, dialect: str | None, context_size: int | None, num_threads: int | None
 ) -> Facts:
-    with load(model, backend=backend, dialect=dialect, context_size=context_size, num_threads=num_threads) as engine:
-        device = engine.backend
+    with load(path, backend=backend, dialect=dialect, context_size=context_size, num_threads=num_threads) as engine:
+        model, device = engine.model, engine.model.backend
         facts: Facts = {
             "backend": device.name,
             "threads": f"{device.num_threads} ({'asked for' if num_threads else 'one for each fast core'})",
             "context_tokens": device.context_size,
             "kv_bytes_per_token": device.kv_bytes_per_token,
             "kv_MiB_at_full_context": round(device.context_size * device.kv_bytes_per_token / MEBIBYTE, 1),
-            "dialect": f"{engine.dialect.name} ({engine.dialect_reason})",
+            "dialect": f"{model.dialect.name} ({model.dialect_reason})",
         }
         return facts | _llama_cpp(device)
 

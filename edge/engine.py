@@ -7,7 +7,7 @@ inside an answer (``answer``), or how a model is found and opened (``model_sourc
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Lock, get_ident
@@ -19,7 +19,7 @@ from edge.answer_log import Waited
 from edge.backends.base import BackendOptions
 from edge.chat_types import Answer, AnswerOptions, Message, StreamEvent
 from edge.loaded_model import LoadedModel, load_model
-from edge.model_source import resolve_model
+from edge.model_source import find_model
 from models.errors import UsageError
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def load(
     """
     start_s = time.perf_counter()
     options = BackendOptions(context_size=context_size, num_threads=num_threads)
-    loaded = load_model(resolve_model(model), backend=backend, options=options, dialect=dialect)
+    loaded = load_model(find_model(model), backend=backend, options=options, dialect=dialect)
     return Engine(loaded, load_s=time.perf_counter() - start_s)
 
 
@@ -53,7 +53,7 @@ class RunningAnswer:
     thread that iterates. Leaving the answer early (``close``, or leaving a ``with`` block) frees the engine.
     """
 
-    def __init__(self, events: Iterator[StreamEvent], stop: Event) -> None:
+    def __init__(self, events: Generator[StreamEvent, None, None], stop: Event) -> None:
         self._events = events
         self._stop = stop
         self._result: Answer | None = None
@@ -92,26 +92,20 @@ class RunningAnswer:
 
     def close(self) -> None:
         """Drop what is left of the answer and free the engine."""
-        self._events.close()  # type: ignore[attr-defined]
+        self._events.close()
 
 
 class Engine:
     """A loaded model. Answers one request at a time; requests of other threads wait for their turn.
 
-    ``clock`` gives seconds. Close it, or use it in a ``with`` block, to free the device. ``backend``, ``tokenizer``
-    and ``dialect`` are what the answers are made with, for measuring and examining; not while an answer is under way.
+    ``clock`` gives seconds. Close it, or use it in a ``with`` block, to free the device. ``model`` is what the answers
+    are made with, for measuring and examining; its backend is not to be touched while an answer is under way.
     """
 
     def __init__(
         self, model: LoadedModel, *, load_s: float = 0.0, clock: Callable[[], float] = time.perf_counter
     ) -> None:
-        self.name = model.name
-        self.model_path = model.path
-        self.backend = model.backend
-        self.tokenizer = model.tokenizer
-        self.dialect = model.dialect
-        self.dialect_reason = model.dialect_reason
-        self._model = model
+        self.model = model
         self._load_s = load_s
         self._clock = clock
         self._lock = Lock()
@@ -130,7 +124,8 @@ class Engine:
     @property
     def notes(self) -> tuple[str, ...]:
         """Sentences that a user should see once: a safe mode, a smaller context, what a dialect cannot do."""
-        return (*self.backend.notes, self.dialect.note) if self.dialect.note else self.backend.notes
+        notes, note = self.model.backend.notes, self.model.dialect.note
+        return (*notes, note) if note else notes
 
     def stream(
         self,
@@ -164,10 +159,10 @@ class Engine:
         if self._running_stop is not None:
             self._running_stop.set()
         if self._owner == get_ident():  # this thread's answer rests at an event, and will see that we closed
-            self.backend.close()
+            self.model.backend.close()
             return
         with self._lock:
-            self.backend.close()
+            self.model.backend.close()
 
     def _events(
         self,
@@ -176,11 +171,11 @@ class Engine:
         stop: Event,
         when_done: Callable[[Answer], None] | None,
         asked_at_s: float,
-    ) -> Iterator[StreamEvent]:
+    ) -> Generator[StreamEvent, None, None]:
         with self._turn(stop):
             waited = Waited(asked_at_s, queue_s=self._clock() - asked_at_s, load_s=self._load_s)
             self._load_s = 0.0  # the first answer waited for it, the later ones do not
-            for event in stream_answer(self._model, 0, messages, options, stop=stop, clock=self._clock, waited=waited):
+            for event in stream_answer(self.model, 0, messages, options, stop=stop, clock=self._clock, waited=waited):
                 if event.result is not None and when_done is not None:
                     when_done(event.result)
                 yield event

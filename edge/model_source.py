@@ -6,10 +6,10 @@ Knows: what a caller may write as the model. Does not know: how a model is loade
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import models
 from models.errors import BundleError
 
 if TYPE_CHECKING:
@@ -29,16 +29,18 @@ class ModelSource:
 
 def embedded_bundle_path() -> Path:
     """The folder of the bundle that ships with the package."""
-    spec = find_spec("models.spark")
-    if spec is None or not spec.submodule_search_locations:
-        raise BundleError("The embedded model is not part of this installation; name one with --model.")
-    return Path(next(iter(spec.submodule_search_locations))) / "bundle"
+    return Path(models.__file__ or "").parent / "spark" / "bundle"
 
 
-def resolve_model(model: str | Path | None) -> ModelSource:
+def find_model(model: str | Path | None) -> ModelSource:
     """Resolve what a caller wrote; None is the embedded model. Raises BundleError when there is no such model."""
     if model is None:
-        return _from_bundle(embedded_bundle_path())
+        path = embedded_bundle_path()
+        if not path.is_dir():
+            raise BundleError(
+                f"This installation lacks its embedded model ({path}); install it again, or name a model."
+            )
+        return _from_bundle(path)
     path = Path(model).expanduser()
     if path.is_dir():
         return _from_bundle(path)

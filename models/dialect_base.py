@@ -142,8 +142,8 @@ class Dialect:
 
     @property
     def think_tags(self) -> tuple[str, ...]:
-        """The tags that start thinking: banned in the answer and wherever thinking is off."""
-        return tuple(text for text, tag in self.tags.items() if tag.leads_to == "thinking" or tag.think)
+        """The tags that start judging or thinking: banned in the answer and wherever thinking is off."""
+        return tuple(text for text, tag in self.tags.items() if tag.leads_to in ("judge", "thinking") or tag.think)
 
     def render(self, messages: Sequence[Message], think: Think) -> Prompt:
         """The prompt of a conversation that ends with the user's turn.

@@ -1,6 +1,7 @@
 """The exceptions of the project, drawn once.
 
-Knows: every error a user can cause or meet. Does not know: how an error is shown (only the command line and the server catch).
+Knows: every error a user can cause or meet. Does not know: how an error is shown (only the command line and the server
+catch).
 
     EdgeError                      anything below; str() is one sentence: what happened, the value seen, what to do
     ├── UsageError                 an option or a request that cannot be honoured (exit code 2)

@@ -10,11 +10,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from models.dialect_base import Sampling
 from models.errors import BundleError, CheckpointError, UnknownFamilyError
 from models.spec import ModelSpec, spec_from_json
 
 FORMAT_VERSION = 1
 MANIFEST_NAME = "bundle.json"
+MAX_TEMPERATURE = 10
 MAX_RELATIVE_ERROR = 1000
 
 # A plain name cannot leave the folder: no separator, no leading dot.
@@ -41,6 +43,7 @@ class Manifest:
     dialect_reason: str  # how the dialect was told, one sentence
     bos_token_id: int | None  # the id that starts every prompt; None: no such token
     stop_token_ids: tuple[int, ...]
+    sampling: Sampling  # what a caller gets who asks for nothing else
     recipe: Mapping[str, Any]  # how it was quantized
     tensor_errors: Mapping[str, float]  # relative rounding error by GGUF tensor name: |rounded - float| / |float|
     source: str  # where the weights came from, for people
@@ -73,6 +76,7 @@ def manifest_from_json(value: Mapping[str, Any]) -> Manifest:
         dialect_reason=_text(value, "dialect_reason"),
         bos_token_id=None if value["bos_token_id"] is None else _token_id("bos_token_id", value["bos_token_id"], spec),
         stop_token_ids=_stop_token_ids(value["stop_token_ids"], spec),
+        sampling=_sampling(_object(value, "sampling")),
         recipe=_object(value, "recipe"),
         tensor_errors={name: _error(name, error) for name, error in _object(value, "tensor_errors").items()},
         source=_text(value, "source"),
@@ -127,6 +131,17 @@ def _stop_token_ids(value: object, spec: ModelSpec) -> tuple[int, ...]:
     if not isinstance(value, list) or not value:
         raise _wrong("stop_token_ids", value, "a list of token ids, not empty (without one no answer ever ends)")
     return tuple(_token_id("stop_token_ids", token, spec) for token in value)
+
+
+def _sampling(value: Mapping[str, Any]) -> Sampling:
+    _same_keys("sampling", value, {field.name for field in fields(Sampling)})
+    for field, most in (("temperature", MAX_TEMPERATURE), ("top_p", 1)):
+        number = value[field]
+        if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number <= most:
+            raise _wrong(f"sampling.{field}", number, f"a number from 0 to {most}")
+    if not _is_count(value["top_k"]):
+        raise _wrong("sampling.top_k", value["top_k"], "a whole number")
+    return Sampling(float(value["temperature"]), value["top_k"], float(value["top_p"]))
 
 
 def _error(name: str, value: Any) -> float:

@@ -8,12 +8,14 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from dataclasses import replace as with_changes
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from models.bundle import Bundle, write_bundle
 from models.checkpoint import Checkpoint, open_checkpoint
-from models.dialect import Dialect, detect_dialect
+from models.dialect import Dialect, Sampling, detect_dialect
 from models.errors import CheckpointError
 from models.files import read_json_object
 from models.manifest import Manifest
@@ -57,7 +59,8 @@ def quantize_checkpoint(
     formats = plan_formats(checkpoint.spec, recipe)
     vocabulary = read_vocabulary(source, checkpoint.spec, checkpoint.config)
     dialect, reason = detect_dialect(vocabulary.chat_template, vocabulary.tokens.__contains__, name=dialect_name)
-    stop_ids = _stop_ids(checkpoint, dialect, vocabulary.kinds)
+    generation = _generation_config(source)
+    stop_ids = _stop_ids(checkpoint, dialect, vocabulary.kinds, generation)
     facts = ModelFacts(name or source.resolve().name, checkpoint.spec, vocabulary, stop_ids)
     numbers = {place: number for number, place in enumerate(formats)}
     errors = RoundingErrors()
@@ -80,6 +83,7 @@ def quantize_checkpoint(
             dialect_reason=reason,
             bos_token_id=vocabulary.bos_token_id if vocabulary.adds_bos else None,
             stop_token_ids=stop_ids,
+            sampling=_sampling(generation, dialect),
             recipe=asdict(recipe),
             tensor_errors=errors.relative(),
             source=f"float checkpoint {source.resolve().name}",
@@ -90,13 +94,32 @@ def quantize_checkpoint(
     return write_bundle(out, {GGUF_NAME: "gguf", TOKENIZER_NAME: "tokenizer"}, fill, replace=replace)
 
 
-def _stop_ids(checkpoint: Checkpoint, dialect: Dialect, kinds: tuple[TokenKind, ...]) -> tuple[int, ...]:
+def _generation_config(source: Path) -> dict[str, Any]:
+    """generation_config.json, which not every checkpoint has."""
+    path = source / "generation_config.json"
+    return read_json_object(path, CheckpointError) if path.exists() else {}
+
+
+def _sampling(generation: dict[str, Any], dialect: Dialect) -> Sampling:
+    """The checkpoint's own sampling, the dialect's where it names none. Raises CheckpointError for a wrong value."""
+    if "do_sample" not in generation:
+        return dialect.sampling
+    if not generation["do_sample"]:
+        return Sampling(temperature=0.0, top_k=0, top_p=1.0)
+    own = {field: generation.get(field) for field in ("temperature", "top_k", "top_p")}
+    for field, value in own.items():
+        if isinstance(value, bool) or not isinstance(value, int | float | None) or (value is not None and value < 0):
+            raise CheckpointError(f"generation_config.json has {field} = {value!r}, which must be a number from 0 up.")
+    return with_changes(dialect.sampling, **{field: value for field, value in own.items() if value is not None})
+
+
+def _stop_ids(
+    checkpoint: Checkpoint, dialect: Dialect, kinds: tuple[TokenKind, ...], generation: dict[str, Any]
+) -> tuple[int, ...]:
     """What ends an answer: the dialect's own stop texts first, in its order, then what the configs name beside them."""
     tokenizer = BpeChatTokenizer.from_file(checkpoint.folder / TOKENIZER_NAME, dialect.control_texts)
     in_order = [tokenizer.token_id(text) for text in dialect.stop_tokens]
     known = stop_token_ids(dialect, tokenizer, checkpoint.spec.vocab_size)
-    path = checkpoint.folder / "generation_config.json"
-    generation = read_json_object(path, CheckpointError) if path.exists() else {}
     named = [
         *control_ids(kinds, generation.get("eos_token_id")),
         *control_ids(kinds, checkpoint.config.get("eos_token_id")),

@@ -24,7 +24,7 @@ def plan_formats(spec: ModelSpec, recipe: QuantRecipe) -> dict[TensorPlace, Tens
 
 
 def _format_of(place: TensorPlace, recipe: QuantRecipe) -> TensorFormat:
-    if place.kind == "norm":
+    if place.kind == "norm" or recipe.bits == 32:
         return "F32"
     if place.role in recipe.wide:
         return "Q8_0"

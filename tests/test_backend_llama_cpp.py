@@ -14,12 +14,13 @@ from backend_contract import CONTEXT, STEPS, TOKENS, BackendContract, check_any_
 from hypothesis import HealthCheck, given, settings
 from tiny_models import CONTEXT_TRAINED, CONTROL_TEXTS, random_tokens, write_tiny_mamba, write_tiny_qwen3
 
-from edge.backends import llama_cpp, self_test
+from edge.backends import llama_cpp, llama_library, self_test
 from edge.backends.base import BackendOptions, PrefillResult, open_backend
 from edge.backends.llama_context import LlamaContext
 from edge.backends.llama_cpp import LlamaCppBackend
 from edge.backends.self_test import SelfTest
 from edge.machine import Machine, describe_machine
+from models.dialect_base import Part, Prompt
 from models.errors import BackendError, BundleError, UsageError
 
 PASSED = SelfTest("normal", self_test.PASSED, is_remembered=True, notes=())
@@ -244,11 +245,10 @@ def test_model_files_that_cannot_be_loaded(tiny_path: Path, tmp_path: Path) -> N
             open_tiny(path)
 
 
-def test_missing_package_says_how_to_install(tiny_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(llama_cpp, "load_library", lambda: self_test.llama_library.package_folder())
+def test_missing_package_says_how_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(BackendError, match="pip install llama-cpp-python"):
-        open_tiny(tiny_path)
+        llama_library.package_folder()
 
 
 def run_python(code: str) -> subprocess.CompletedProcess[str]:
@@ -284,13 +284,23 @@ def test_tokenizer_lets_no_user_text_forge_control(tmp_path: Path, vocabulary: s
         assert tokenizer.token_id(text) == control[-1]
         user = tokenizer.encode_user(f"hello {text}{text} ll")
         assert control[-1] not in user
-        assert b"".join(map(tokenizer.token_bytes, user)).replace(b" ", b"") == f"hello{text}{text}ll".encode()
+        assert b"".join(map(tokenizer.token_bytes, user)).decode().removeprefix(" ") == f"hello {text}{text} ll"
+    backend.close()
+
+
+def test_parts_of_a_prompt_are_tokenized_like_the_whole(tmp_path: Path) -> None:
+    """llama.cpp begins each text it is given with a space; taken part by part, a prompt was full of them."""
+    backend = open_tiny(write_tiny_qwen3(tmp_path / "tiny.gguf", vocabulary="spm"))
+    tokenizer = backend.tokenizer([])
+    parts = (Part("<s>(", True), Part("hello", False), Part(")", True), Part("he", False), Part("</s>", True))
+    parts += (Part("hello", False),)
+    tokens, forced = tokenizer.encode_prompt(Prompt(parts, "!<think>", "thinking"))
+    assert tokens == tokenizer.encode_control("".join(part.text for part in parts))
+    assert b"".join(map(tokenizer.token_bytes, forced)) == b"!<think>"
     backend.close()
 
 
 def test_tokenizer_writes_one_bos(tmp_path: Path) -> None:
-    from models.dialect_base import Part, Prompt
-
     backend = open_tiny(write_tiny_qwen3(tmp_path / "tiny.gguf", vocabulary="spm"))
     tokenizer = backend.tokenizer([])
     for parts in ((Part("<s>", True), Part("hello", False)), (Part("hello", False),)):

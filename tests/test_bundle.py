@@ -14,6 +14,7 @@ import pytest
 from tiny_checkpoints import tiny_config
 
 from models.bundle import open_bundle, verify_bundle, write_bundle
+from models.dialect import Sampling
 from models.errors import BundleError
 from models.manifest import Manifest, manifest_from_json, manifest_to_json
 from models.spec import spec_from_config
@@ -27,6 +28,7 @@ MANIFEST = Manifest(
     bos_token_id=None,
     stop_token_ids=(263, 261),
     recipe={"group_size": 32},
+    sampling=Sampling(temperature=0.6, top_k=20, top_p=0.95),
     tensor_errors={"blk.0.attn_q.weight": 0.08},
     source="a test",
     created_by="edge-think 0",

@@ -274,13 +274,20 @@ def test_state_folder_that_cannot_be_written(few: list[str], tmp_path: Path) -> 
         (["--no-such-flag"], "--no-such-flag"),
         (["--backend", "abacus"], "'abacus'"),
         (["--jsonl", "prompts.jsonl"], "--jsonl"),
+        (["--json", "--hide-thinking"], "--hide-thinking"),
     ],
 )
 def test_wrong_use_is_one_sentence(few: list[str], arguments: list[str], named: str) -> None:
     assert named in complaint(call(CHAT, "hi", *few, *arguments), 2)
 
 
+@pytest.mark.parametrize("arguments", [[], ["models"], ["dance"], ["bench"]])
+def test_wrong_command_is_one_sentence(arguments: list[str]) -> None:
+    complaint(call(EDGE, *arguments), 2)
+
+
 def test_a_prompt_that_begins_with_a_dash(few: list[str]) -> None:
+    assert "put -- before" in complaint(call(CHAT, *few, "-5+3=?"), 2)
     assert call(CHAT, *few, "--", "-5+3=?").returncode == 0
 
 

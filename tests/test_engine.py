@@ -16,7 +16,7 @@ from edge.backends.scripted import ScriptedBackend
 from edge.chat_types import AnswerOptions, Message
 from edge.engine import Engine, load
 from edge.loaded_model import find_dialect
-from edge.model_source import embedded_bundle_path, resolve_model
+from edge.model_source import embedded_bundle_path, find_model
 from models.errors import BundleError, UnknownFamilyError, UsageError
 from quantize.pipeline import quantize_checkpoint
 
@@ -31,8 +31,8 @@ def scripted_engine(*replies: str, load_s: float = 0.0, context_size: int = 512)
 
 def is_closed(engine: Engine) -> bool:
     """Whether the device was freed."""
-    assert isinstance(engine.backend, ScriptedBackend)
-    return "close" in [call.method for call in engine.backend.calls]
+    assert isinstance(engine.model.backend, ScriptedBackend)
+    return "close" in [call.method for call in engine.model.backend.calls]
 
 
 @pytest.fixture(scope="module")
@@ -136,8 +136,8 @@ def test_closing_under_an_answer_of_the_same_thread_ends_it() -> None:
     next(running)
     engine.close()
     assert list(running) == []
-    assert isinstance(engine.backend, ScriptedBackend)
-    assert engine.backend.calls[-1].method == "close"
+    assert isinstance(engine.model.backend, ScriptedBackend)
+    assert engine.model.backend.calls[-1].method == "close"
 
 
 def test_closing_waits_for_the_answer_of_another_thread() -> None:
@@ -154,13 +154,13 @@ def test_closing_waits_for_the_answer_of_another_thread() -> None:
     engine.close()
     reader.join(30)
     assert not reader.is_alive()
-    assert isinstance(engine.backend, ScriptedBackend)
-    assert engine.backend.calls[-1].method == "close"
+    assert isinstance(engine.model.backend, ScriptedBackend)
+    assert engine.model.backend.calls[-1].method == "close"
 
 
 def test_a_bundle_answers_from_end_to_end(tiny_bundle: Path) -> None:
     with edge.load(tiny_bundle, context_size=256, num_threads=1) as engine:
-        assert (engine.name, engine.dialect.name) == ("tiny", "hipo")
+        assert (engine.model.name, engine.model.dialect.name) == ("tiny", "hipo")
         answer = engine.answer("2+3=?", edge.AnswerOptions(think="off", temperature=0.0, max_tokens=8))
     assert answer.backend == "llama_cpp"
     assert answer.usage.answer_tokens == 8
@@ -171,15 +171,15 @@ def test_a_bare_gguf_answers_like_its_bundle(tiny_bundle: Path) -> None:
     """The tokenizer and the dialect rebuilt from the file must give the same tokens as the bundle's own."""
     options = AnswerOptions(think="on", temperature=0.0, max_tokens=12)
     raws = []
-    for model in (tiny_bundle, resolve_model(tiny_bundle).gguf_path):
+    for model in (tiny_bundle, find_model(tiny_bundle).gguf_path):
         with load(model, context_size=256, num_threads=1) as engine:
             raws.append(engine.answer("2+3=?", options).raw)
     assert raws[0] == raws[1]
 
 
 def test_the_dialect_can_be_set(tiny_bundle: Path) -> None:
-    assert find_dialect(resolve_model(tiny_bundle), "qwen3")[0].name == "qwen3"
-    assert find_dialect(resolve_model(tiny_bundle), "plain")[0].name == "plain"
+    assert find_dialect(find_model(tiny_bundle), "qwen3")[0].name == "qwen3"
+    assert find_dialect(find_model(tiny_bundle), "plain")[0].name == "plain"
 
 
 def test_an_unknown_dialect_is_named(tiny_bundle: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from tiny_checkpoints import tiny_tokens, tiny_weights, write_json, write_tensors, write_tiny_checkpoint
 
 from models.bundle import verify_bundle
+from models.dialect import DIALECTS, Sampling
 from models.errors import CheckpointError, UnknownFamilyError, UsageError
 from quantize.pipeline import Progress, quantize_checkpoint
 from quantize.recipe import QuantRecipe
@@ -31,7 +32,7 @@ def test_a_checkpoint_becomes_a_bundle(tmp_path: Path, family: str, dialect: str
     assert bundle.bos_token_id == (
         None if family == "qwen3" else tiny_tokens(family).index("<｜hy_begin▁of▁sentence｜>")
     )
-    assert bundle.manifest.recipe == {"group_size": 32, "scale": "search", "wide": ["embedding", "head"]}
+    assert bundle.manifest.recipe == {"bits": 4, "group_size": 32, "scale": "search", "wide": ["embedding", "head"]}
     assert str(tmp_path) not in (tmp_path / "out" / "bundle.json").read_text()
     assert bundle.tokenizer_path.read_bytes() == (source / "tokenizer.json").read_bytes()
 
@@ -80,9 +81,42 @@ def test_a_recipe_decides_group_and_width(tmp_path: Path) -> None:
         quantize_checkpoint(source, tmp_path / "out", QuantRecipe(group_size=64))
 
 
+def test_32_bits_keep_every_weight(tmp_path: Path) -> None:
+    """The reference for an int4 bundle must be exact, or the comparison says nothing."""
+    bundle = quantize_checkpoint(write_tiny_checkpoint(tmp_path / "source"), tmp_path / "out", QuantRecipe(bits=32))
+    read = {tensor.name: tensor.data for tensor in gguf.GGUFReader(bundle.gguf_path).tensors}
+    weights = tiny_weights()
+    for place in bundle.spec.places():
+        np.testing.assert_array_equal(read[place.gguf_name].reshape(place.shape), weights[place.checkpoint_name])
+    assert bundle.manifest.tensor_errors == {}
+
+
+@pytest.mark.parametrize(
+    ("generation", "sampling"),
+    [
+        ({}, DIALECTS["hipo"].sampling),
+        ({"do_sample": False}, Sampling(0.0, 0, 1.0)),
+        ({"do_sample": True, "temperature": 0.3, "top_k": 7}, Sampling(0.3, 7, DIALECTS["hipo"].sampling.top_p)),
+    ],
+)
+def test_sampling_is_the_checkpoints_own(tmp_path: Path, generation: dict[str, object], sampling: Sampling) -> None:
+    """A model meant for greedy decoding must not be sampled at its family's temperature."""
+    source = write_tiny_checkpoint(tmp_path / "source")
+    write_json(source / "generation_config.json", generation)
+    assert quantize_checkpoint(source, tmp_path / "out").manifest.sampling == sampling
+
+
+def test_a_wrong_sampling_value_is_named(tmp_path: Path) -> None:
+    source = write_tiny_checkpoint(tmp_path / "source")
+    write_json(source / "generation_config.json", {"do_sample": True, "temperature": "hot"})
+    with pytest.raises(CheckpointError, match="temperature = 'hot'"):
+        quantize_checkpoint(source, tmp_path / "out")
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
+        ({"bits": 5}, "bits is 5"),
         ({"group_size": 48}, "group_size is 48"),
         ({"group_size": 0}, "group_size is 0"),
         ({"scale": "best"}, "scale is 'best'"),

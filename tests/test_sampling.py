@@ -120,7 +120,7 @@ def test_large_vocabularies_keep_exactly_the_largest(top_k: int) -> None:
     random = np.random.default_rng(5)
     logits = np.sort(random.normal(size=151_936).astype(np.float32))  # the largest all in the last blocks
     sampler = Sampler(1e4, top_k, 1.0, seed=0)  # nearly uniform over what is left
-    picks = {sampler.pick(logits) for _ in range(200)}
+    picks = {sampler.pick(logits) for _ in range(60)}
     assert min(picks) >= 151_936 - top_k
 
 

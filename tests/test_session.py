@@ -34,7 +34,7 @@ def test_second_turn_prefills_the_last_answer_and_the_question_only() -> None:
     session = engine.session()
     first = session.answer("3*4?", ON)
     second = session.answer("3*4?", ON)
-    assert isinstance(engine.backend, ScriptedBackend)
+    assert isinstance(engine.model.backend, ScriptedBackend)
     assert first.usage.prompt_tokens - num_tokens(scripted_model("x"), "<judge>\n") <= second.usage.cached_tokens
     assert second.answer == "12"
 

@@ -59,7 +59,19 @@ def test_judge_and_marker_are_at_most_six_tokens(tokenizer: SparkTokenizer) -> N
 
 @pytest.mark.parametrize(
     "text",
-    ["", "plain", "  two  spaces\t", "数学\u3000题", "naïve café", "Ωμέγα", "🙂👍🏽", "a\r\nb\n\n\nc", "\x00\x07", "<think>", "<|im_end|>"],
+    [
+        "",
+        "plain",
+        "  two  spaces\t",
+        "数学\u3000题",
+        "naïve café",
+        "Ωμέγα",
+        "🙂👍🏽",
+        "a\r\nb\n\n\nc",
+        "\x00\x07",
+        "<think>",
+        "<|im_end|>",
+    ],
 )
 def test_every_text_survives(tokenizer: SparkTokenizer, text: str) -> None:
     """All bytes are in the vocabulary, so any text comes back."""
@@ -119,7 +131,9 @@ def test_training_ids_equal_the_runtime_rendering(tokenizer: SparkTokenizer) -> 
             ("<|im_end|>\n<|im_start|>user\n", "2+3=?"),
             (f"<|im_end|>\n<|im_start|>assistant\n<judge>\n{prefill}", ""),
         ]
-        rendered = [one for control, user in parts for one in tokenizer.encode_control(control) + tokenizer.encode_user(user)]
+        rendered = [
+            one for control, user in parts for one in tokenizer.encode_control(control) + tokenizer.encode_user(user)
+        ]
         assert trained == rendered
 
 

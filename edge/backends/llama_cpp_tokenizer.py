@@ -3,7 +3,8 @@
 Knows: llama.cpp's vocabulary functions and their traps. Does not know: dialects' layouts, sequences, sampling.
 
 ``parse_special`` off is not enough for user text: llama.cpp still makes ids of tokens marked as user-defined, so
-control texts are cut in two as everywhere else.
+control texts are cut in two as everywhere else. And a sentence-piece vocabulary begins every text with a space of its
+own: that is right at the start and after a mark, and wrong where one text goes on with another.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from models.tokenizer import ControlTextCutter
 
 NO_TOKEN = -1
 PIECE_BYTES = 256
+LEAD = "\n"
 
 
 class LlamaCppTokenizer:
@@ -35,6 +37,8 @@ class LlamaCppTokenizer:
         wants_bos = self._library.llama_vocab_get_add_bos(self._vocabulary) and bos != NO_TOKEN
         self.bos_token_id = bos if wants_bos else None
         self._ids = {text: token for token, text in self._marked_tokens()}
+        self._marks = frozenset(self._ids.values())
+        self._lead = self._tokenize(LEAD, parse_special=False)
         texts = dict.fromkeys((*control_texts, *(text for text in self._ids if len(text) > 1)))
         self._cutter = ControlTextCutter(texts, self.encode_control, self.token_bytes)
 
@@ -49,17 +53,30 @@ class LlamaCppTokenizer:
 
     def encode_user(self, text: str) -> list[int]:
         """Ids of text that never contain the ids of a control text. Raises PromptError for text that is not UTF-8."""
-        pieces = self._cutter.pieces(text)
-        return [token for piece in pieces for token in self._tokenize(piece, parse_special=False)]
+        return self._encode_user_after([], text)
 
     def encode_prompt(self, prompt: Prompt) -> tuple[list[int], list[int]]:
         """Ids of the prompt (one BOS where the model wants one), and ids of its forced text."""
         tokens: list[int] = []
         for part in prompt.parts:
-            tokens += self.encode_control(part.text) if part.is_control else self.encode_user(part.text)
+            encode = self._encode_control_after if part.is_control else self._encode_user_after
+            tokens += encode(tokens, part.text)
         if self.bos_token_id is not None and tokens[:1] != [self.bos_token_id]:
             tokens.insert(0, self.bos_token_id)
-        return tokens, self.encode_control(prompt.forced)
+        return tokens, self._encode_control_after(tokens, prompt.forced)
+
+    def _encode_control_after(self, before: list[int], text: str) -> list[int]:
+        return self._tokenize(text, parse_special=True, goes_on=self._goes_on(before))
+
+    def _encode_user_after(self, before: list[int], text: str) -> list[int]:
+        tokens: list[int] = []
+        for piece in self._cutter.pieces(text):
+            tokens += self._tokenize(piece, parse_special=False, goes_on=self._goes_on(tokens or before))
+        return tokens
+
+    def _goes_on(self, before: list[int]) -> bool:
+        """Whether text after ``before`` is in the middle of a text, not behind a mark or at the start."""
+        return bool(before) and before[-1] not in self._marks
 
     def token_bytes(self, token: int) -> bytes:
         """The bytes that ``token`` stands for, marks included; none for an id without a token."""
@@ -76,20 +93,23 @@ class LlamaCppTokenizer:
         wanted = text.encode()
         return next((token for token in range(self.vocab_size) if self.token_bytes(token) == wanted), None)
 
-    def _tokenize(self, text: str, *, parse_special: bool) -> list[int]:
+    def _tokenize(self, text: str, *, parse_special: bool, goes_on: bool = False) -> list[int]:
+        if not text:
+            return []
+        if goes_on:  # a line end in front takes the space of its own, and is taken off with it
+            found = self._tokenize(LEAD + text, parse_special=parse_special)
+            if found[: len(self._lead)] == self._lead:
+                return found[len(self._lead) :]
         try:
             data = text.encode()
         except UnicodeEncodeError as exc:
             raise PromptError(f"The prompt is not valid Unicode text ({exc.reason}); send it as UTF-8.") from exc
-        room = len(data) + 8
-        while True:
-            ids = (self._library.llama_token * room)()
-            found = self._library.llama_tokenize(self._vocabulary, data, len(data), ids, room, False, parse_special)
-            if found >= 0:
-                return list(ids[:found])
-            if -found <= room:
-                raise BackendError(f"llama.cpp cannot tokenize a text of {len(data)} bytes; use another model.")
-            room = -found
+        room = 2 * len(data) + 8
+        ids = (self._library.llama_token * room)()
+        count = self._library.llama_tokenize(self._vocabulary, data, len(data), ids, room, False, parse_special)
+        if count < 0:
+            raise BackendError(f"llama.cpp cannot tokenize a text of {len(data)} bytes; use another model.")
+        return list(ids[:count])
 
     def _piece(self, token: int) -> bytes:
         room = PIECE_BYTES

@@ -80,7 +80,7 @@ def _keep_complaint(level: int, text: bytes, _user_data: int | None) -> None:
 
 
 def take_complaint() -> str:
-    """The first error that llama.cpp logged since the last call: what went wrong; the later ones only say that it did."""
+    """The first error that llama.cpp logged since the last call; the ones after it only say that something failed."""
     line = _complaints[0] if _complaints else "it does not say why"
     _complaints.clear()
     return line

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import torch
 
-from models.spark.network import SparkNetwork, generate
+from models.spark.network import SparkNetwork
+from models.spark.sampler import generate
 from models.spark.samples import OFF_PREFILL, ON_PREFILL, Renderer
 from models.spark.tasks import Problem
 from models.spark.tokenizer import IM_END

@@ -57,7 +57,9 @@ class Judged:
     thinking: str
 
 
-def measure(network: SparkNetwork, tokenizer: SparkTokenizer, path: Path, num_problems: int, seed: int) -> list[Outcome]:
+def measure(
+    network: SparkNetwork, tokenizer: SparkTokenizer, path: Path, num_problems: int, seed: int
+) -> list[Outcome]:
     """Outcomes of `num_problems` fresh problems, kept in `path` (JSON lines) chunk by chunk, so that it resumes."""
     renderer = Renderer(tokenizer)
     problems = tasks.draw_set(num_problems, seed, "judge")

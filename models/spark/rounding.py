@@ -28,7 +28,7 @@ def round_to_q4_0(weight: Tensor) -> Tensor:
 
 @contextmanager
 def rounded(network: nn.Module) -> Iterator[None]:
-    """Every matrix but the embedding rounded inside the block, as it was after it; gradients stay (straight through)."""
+    """Inside the block every matrix but the embedding is rounded; gradients pass straight through to the kept one."""
     kept: list[tuple[nn.Parameter, Tensor]] = []
     for name, parameter in network.named_parameters():
         if parameter.ndim == 2 and "embed" not in name:

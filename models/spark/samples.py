@@ -25,8 +25,9 @@ JUDGE_ON = {"en": "needs steps", "zh": "要分步"}
 JUDGE_WEIGHT = 3.0
 _ASSISTANT = "<|im_start|>assistant\n"
 _SYSTEMS = (
-    "", "You are helpful.", "Be short.", "You are a calculator.", "Answer in one line.", "You are a kind teacher.", "你是一个有用的助手。",
-    "请简短回答。", "Always be polite and careful.", "You are spark, a small model.", "Help the user.",
+    "", "You are helpful.", "Be short.", "You are a calculator.", "Answer in one line.", "You are a kind teacher.",
+    "你是一个有用的助手。", "请简短回答。", "Always be polite and careful.", "You are spark, a small model.",
+    "Help the user.",
 )  # fmt: skip
 
 
@@ -189,7 +190,13 @@ def pack(rng: Random, renderer: Renderer, draw: Callable[[], Sample | None], num
 def tokenizer_texts(seed: int = 7, num_problems: int = 24000) -> Iterator[str]:
     """Texts the vocabulary is trained on."""
     rng = Random(seed)
-    fixed = (*JUDGE_OFF.values(), *JUDGE_ON.values(), OFF_PREFILL.split("\n")[0], ON_PREFILL.split("\n")[0], DEFAULT_SYSTEM)
+    fixed = (
+        *JUDGE_OFF.values(),
+        *JUDGE_ON.values(),
+        OFF_PREFILL.split("\n")[0],
+        ON_PREFILL.split("\n")[0],
+        DEFAULT_SYSTEM,
+    )
     for place in range(num_problems):
         if place % 20 == 0:
             yield from fixed

@@ -143,7 +143,9 @@ def _change(rng: Random, num_steps: int, language: str) -> Story | None:
     name, unit = rng.choice(NAMES[language]), _money(rng, language)
     basket = _basket(rng, terms[1:], language, unit)
     sentences = (_say(rng, language, "has money", name=name, n=paid, u=unit, basket=basket),)
-    return Story("change" + _shape(terms), sentences, _say(rng, language, "change?", name=name, u=unit), _node(terms), unit)
+    return Story(
+        "change" + _shape(terms), sentences, _say(rng, language, "change?", name=name, u=unit), _node(terms), unit
+    )
 
 
 def _events(rng: Random, num_steps: int, language: str, theme: str, unit: str, **slots: object) -> Story | None:
@@ -214,7 +216,9 @@ def _units(rng: Random, num_steps: int, language: str) -> Story | None:
     sentences = [_say(rng, language, "unit start", n=count, big=smaller, small=unit, size=size)]
     for sign, node in terms[1:]:
         sentences.append(_say(rng, language, "unit more" if sign > 0 else "unit less", n=node, small=unit))
-    return Story(f"unit {name}" + _shape(terms), tuple(sentences), _say(rng, language, "unit?", small=unit), _node(terms), unit)
+    return Story(
+        f"unit {name}" + _shape(terms), tuple(sentences), _say(rng, language, "unit?", small=unit), _node(terms), unit
+    )
 
 
 def _share(rng: Random, num_steps: int, language: str) -> Story | None:

@@ -83,7 +83,9 @@ def run_stage_2(network: SparkNetwork, options: TrainOptions, tokenizer: SparkTo
     outcomes = hybrid.measure(network, tokenizer, options.out / "outcomes.jsonl", options.problems, options.seed)
     rng = Random(options.seed)
     judged = [found for found in (hybrid.label(outcome, rng) for outcome in outcomes) if found]
-    print(f"{len(judged)} judged, {sum(one.think for one in judged) / len(judged):.3f} of them with thinking", flush=True)
+    print(
+        f"{len(judged)} judged, {sum(one.think for one in judged) / len(judged):.3f} of them with thinking", flush=True
+    )
     num_rows = options.tokens // samples.ROW_TOKENS
     rows = hybrid.make_rows(Renderer(tokenizer), judged, num_rows, options.seed)
     train(network, options, tokenizer, lambda step: hybrid.batches(rows, BATCH_ROWS, step), "stage2")
@@ -128,7 +130,7 @@ def train(
         with rounded(network) if is_rounded else nullcontext():
             with torch.autocast(options.device, torch.bfloat16):
                 loss = network.loss(batch_ids, batch_weights)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         for optimizer in optimizers:
             optimizer.step()
@@ -165,7 +167,13 @@ class Watch:
     """Progress on the terminal, the log, and validation on problems never trained on."""
 
     def __init__(
-        self, network: SparkNetwork, options: TrainOptions, tokenizer: SparkTokenizer, name: str, step: int, num_steps: int
+        self,
+        network: SparkNetwork,
+        options: TrainOptions,
+        tokenizer: SparkTokenizer,
+        name: str,
+        step: int,
+        num_steps: int,
     ) -> None:
         self.network, self.options, self.name, self.num_steps = network, options, name, num_steps
         self.renderer = Renderer(tokenizer)
@@ -185,7 +193,10 @@ class Watch:
             speed = BATCH_ROWS * samples.ROW_TOKENS / seconds
             mean = sum(self.losses) / len(self.losses)
             self.losses.clear()
-            print(f"step {step}/{self.num_steps} loss {mean:.4f} {speed:.0f} tokens/s, {left_s / 60:.1f} min left", flush=True)
+            print(
+                f"step {step}/{self.num_steps} loss {mean:.4f} {speed:.0f} tokens/s, {left_s / 60:.1f} min left",
+                flush=True,
+            )
             self.log({"step": step, "loss": round(mean, 5), "tokens_per_s": round(speed), "left_s": round(left_s)})
         if now - self.validated_s > self.options.validate_s:
             self.validate(step)
@@ -193,6 +204,8 @@ class Watch:
 
     def validate(self, step: int) -> None:
         """Greedy answers in every mode."""
+        if not self.problems:
+            return
         for mode in self.modes:
             found = evaluate.summarise(self.problems, evaluate.ask(self.network, self.renderer, self.problems, mode))
             print(f"  {mode}: {found}", flush=True)

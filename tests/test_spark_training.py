@@ -1,0 +1,139 @@
+"""The embedded model's recipe: labels, replies, resuming."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from models.spark import evaluate, hybrid, samples, tasks, train  # noqa: E402
+from models.spark.hybrid import Outcome  # noqa: E402
+from models.spark.network import SparkConfig, SparkNetwork  # noqa: E402
+from models.spark.optimizer import make_optimizers  # noqa: E402
+from models.spark.samples import Renderer, Rows  # noqa: E402
+from models.spark.tokenizer import SparkTokenizer, train_tokenizer  # noqa: E402
+from models.spark.train import TrainOptions  # noqa: E402
+
+BOTH = Outcome("2+3=?", "en", 1, 1.0, 1.0, "5", "5", "2+3=5\ncheck: 5-3=2")
+TINY = {"hidden_size": 32, "num_layers": 1, "num_heads": 2, "num_kv_heads": 2, "head_dim": 16, "intermediate_size": 32}
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> SparkTokenizer:
+    return train_tokenizer(samples.tokenizer_texts(num_problems=600))
+
+
+@pytest.mark.parametrize(
+    ("off_rate", "on_rate", "think"),
+    [(1.0, 1.0, False), (0.8, 1.0, False), (0.75, 1.0, True), (0.0, 1.0, True), (1.0, 0.5, False)],
+)
+def test_the_higher_pass_rate_wins_and_ties_go_to_off(off_rate: float, on_rate: float, think: bool) -> None:
+    """A difference below DELTA is a tie."""
+    outcome = replace(BOTH, off_rate=off_rate, on_rate=on_rate)
+    labels = [hybrid.label(outcome, Random(seed)) for seed in range(40)]
+    modes = [found.think for found in labels if found]
+    assert sum(mode == think for mode in modes) >= 37
+
+
+def test_a_random_mode_now_and_then() -> None:
+    """About half a hundredth of all labels go against the measurement."""
+    rng = Random(0)
+    modes = [hybrid.label(BOTH, rng) for _ in range(10000)]
+    assert 20 < sum(found.think for found in modes if found) < 90
+
+
+def test_without_a_correct_answer_there_is_no_label() -> None:
+    """Only correct answers are learned."""
+    assert hybrid.label(replace(BOTH, off_rate=0.0, on_rate=0.0, off_answer=None, on_answer=None), Random(5)) is None
+
+
+@pytest.mark.parametrize("think", [False, True])
+def test_replies_are_taken_apart(tokenizer: SparkTokenizer, think: bool) -> None:
+    """What the judge wrote, the thinking and the answer, with their tokens counted apart."""
+    renderer = Renderer(tokenizer)
+    problem = tasks.Problem("sum", "en", 1, "2+3=?", "5", "2+3=5", "sum:[+2,+3]", "number")
+    text = samples.judged_text("en", think, "5", "2+3=5").removesuffix("<|im_end|>")
+    reply = evaluate.read_reply(renderer, problem, "auto", tokenizer.encode_control(text))
+    assert (reply.answer, reply.did_think, reply.is_right) == ("5", think, True)
+    assert reply.thinking == ("2+3=5" if think else "")
+    assert reply.num_judge_tokens <= 6
+    forced = samples.on_text("2+3=5", "5") if think else samples.off_text("5")
+    ids = tokenizer.encode_control(forced.removesuffix("<|im_end|>"))
+    reply = evaluate.read_reply(renderer, problem, "on" if think else "off", ids)
+    assert (reply.answer, reply.did_think, reply.num_judge_tokens) == ("5", think, 0)
+    assert reply.num_tokens == len(ids) + 1
+
+
+def test_an_unfinished_reply_is_wrong(tokenizer: SparkTokenizer) -> None:
+    """Thinking that never ends answers nothing, even where the number stands in it."""
+    problem = tasks.Problem("sum", "en", 1, "2+3=?", "5", "2+3=5", "sum:[+2,+3]", "number")
+    reply = evaluate.read_reply(Renderer(tokenizer), problem, "on", tokenizer.encode_control("2+3=5\n2+3=5\n"))
+    assert not reply.is_right
+
+
+def test_summary_is_by_steps() -> None:
+    """Shares right for all and for each number of steps."""
+    problems = [tasks.draw_problem(Random(seed), steps, "sum", "en", "train") for seed, steps in enumerate((1, 1, 3))]
+    replies = [
+        evaluate.Reply("", "", think, 10, 0, right) for think, right in ((False, True), (False, False), (True, True))
+    ]
+    found = evaluate.summarise(problems, replies)
+    assert (found["right"], found["right_1"], found["right_3"]) == (0.6667, 0.5, 1.0)
+    assert (found["thinking_rate"], found["tokens"]) == (0.3333, 10.0)
+
+
+def test_measuring_resumes(tokenizer: SparkTokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Outcomes on disk are not measured again."""
+    monkeypatch.setattr(evaluate, "MAX_TOKENS", {"off": 3, "on": 3, "auto": 3})
+    monkeypatch.setattr(hybrid, "CHUNK", 2)
+    network = SparkNetwork(SparkConfig(vocab_size=tokenizer.vocab_size, **TINY))
+    path = tmp_path / "outcomes.jsonl"
+    first = hybrid.measure(network, tokenizer, path, 4, seed=1)
+    kept = path.read_text()
+    path.write_text("".join(kept.splitlines(keepends=True)[:2]))
+    assert hybrid.measure(network, tokenizer, path, 4, seed=1) == first
+    assert path.read_text() == kept
+
+
+def test_a_resumed_run_ends_like_an_unbroken_one(tokenizer: SparkTokenizer, tmp_path: Path) -> None:
+    """Stopped after two steps and started again, training reaches the same weights."""
+    rng = np.random.default_rng(0)
+    shape = (4 * train.BATCH_ROWS, 24)
+    rows = rng.integers(0, 600, shape).astype(np.uint16), np.ones(shape, dtype=np.float16)
+
+    def run(out: Path, held: Rows) -> SparkNetwork:
+        out.mkdir(exist_ok=True)
+        torch.manual_seed(0)
+        network = SparkNetwork(SparkConfig(vocab_size=tokenizer.vocab_size, **TINY))
+        options = TrainOptions(out, tokens=4 * train.BATCH_ROWS * samples.ROW_TOKENS, validation_size=0, warm_up=2)
+        train.train(network, options, tokenizer, lambda step: hybrid.batches(held, train.BATCH_ROWS, step), "stage1")
+        return network
+
+    whole = run(tmp_path / "whole", rows)
+    run(tmp_path / "broken", (rows[0][: 2 * train.BATCH_ROWS], rows[1][: 2 * train.BATCH_ROWS]))
+    again = run(tmp_path / "broken", rows)
+    for one, other in zip(whole.parameters(), again.parameters(), strict=True):
+        assert torch.allclose(one, other, atol=1e-6)
+
+
+def test_stage_1_rows_are_seeded(tokenizer: SparkTokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shard depends on its seed and number only."""
+    monkeypatch.setattr(train, "SHARD_ROWS", 8)
+    tokenizer.save(tmp_path)
+    one, again, other = (train.make_shard(str(tmp_path), 1, number) for number in (3, 3, 4))
+    assert np.array_equal(one[0], again[0])
+    assert not np.array_equal(one[0], other[0])
+
+
+def test_optimizers_cover_every_parameter_once() -> None:
+    """Nothing is left out or stepped twice."""
+    network = SparkNetwork(SparkConfig(**TINY))
+    for use_muon in (True, False):
+        groups = [group for one in make_optimizers(network, 1e-3, use_muon) for group in one.param_groups]
+        held = [id(parameter) for group in groups for parameter in group["params"]]
+        assert sorted(held) == sorted(id(parameter) for parameter in network.parameters())
