@@ -5,14 +5,15 @@ Knows: llama_decode, one token at a time, logits read and the best token taken. 
 
 from __future__ import annotations
 
-import ctypes
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 
+from edge.backends.llama_library import load_library
 from models.errors import BackendError
 
 
@@ -20,23 +21,18 @@ class BareLoop:
     """A model file opened with llama.cpp's defaults and ``num_threads`` threads; a context manager."""
 
     def __init__(self, model_path: Path, num_threads: int, context_size: int = 2048) -> None:
-        import llama_cpp
-
-        self._llama = llama_cpp
-        self._log_callback = llama_cpp.llama_log_callback(lambda level, text, data: None)
-        llama_cpp.llama_log_set(self._log_callback, ctypes.c_void_p(0))
-        llama_cpp.llama_backend_init()
-        self._model = llama_cpp.llama_model_load_from_file(
-            str(model_path).encode(), llama_cpp.llama_model_default_params()
+        self._llama: Any = load_library()
+        self._model = self._llama.llama_model_load_from_file(
+            str(model_path).encode(), self._llama.llama_model_default_params()
         )
         if not self._model:
             raise BackendError(f"llama.cpp cannot load {model_path}.")
-        parameters = llama_cpp.llama_context_default_params()
+        parameters = self._llama.llama_context_default_params()
         parameters.n_ctx = context_size
         parameters.n_threads = parameters.n_threads_batch = num_threads
-        self._context = llama_cpp.llama_init_from_model(self._model, parameters)
-        self._vocab_size = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(self._model))
-        self._batch = llama_cpp.llama_batch_init(512, 0, 1)
+        self._context = self._llama.llama_init_from_model(self._model, parameters)
+        self._vocab_size = self._llama.llama_vocab_n_tokens(self._llama.llama_model_get_vocab(self._model))
+        self._batch = self._llama.llama_batch_init(512, 0, 1)
 
     def __enter__(self) -> BareLoop:
         return self

@@ -11,7 +11,7 @@ from typing import Any
 
 import models.spark
 from bench_edge.report import format_checks, format_table
-from bench_edge.think import share
+from bench_edge.think import GROUPS, share
 from models.files import write_bytes_atomically
 
 CARD = """---
@@ -65,7 +65,11 @@ answer, the judge's counted apart.
 
 ### By task
 
-{by_kind}
+{by_task}
+
+### By kind and number of steps
+
+{by_kind_and_steps}
 
 ### By language
 
@@ -93,9 +97,7 @@ def render_model_card(report: dict[str, Any]) -> str:
         parameters=_parameters(),
         num_problems=results["num_problems"],
         overall=_table("policy", {name: policy["all"] for name, policy in policies.items()}),
-        by_steps=_grouped(policies, "by_num_steps"),
-        by_kind=_grouped(policies, "by_kind"),
-        by_language=_grouped(policies, "by_language"),
+        **{group: _grouped(policies, group) for group in GROUPS},
         int4=_int4(results.get("int4_minus_float_points")),
         checks=format_checks(report["checks"]),
         device=f"{report['device']} · commit {report['commit']} · seed {report['seed']}",
@@ -132,7 +134,7 @@ def _grouped(policies: dict[str, Any], field: str) -> str:
         for value in policies["off"][field]
         for name, policy in policies.items()
     }
-    return _table(field.removeprefix("by_").replace("num_", "") + ", policy", rows)
+    return _table(field.removeprefix("by_").replace("_", " ") + ", policy", rows)
 
 
 def _int4(comparison: dict[str, Any] | None) -> str:

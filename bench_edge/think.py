@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,11 +20,10 @@ from typing import TYPE_CHECKING, Any
 from bench_edge.intervals import Proportion, paired_difference
 from bench_edge.report import BenchReport, Check, format_table, print_report
 from models.dialect import Think
-from models.spark.tasks import TEST_SEED, TEST_SIZE, test_set
+from models.spark.tasks import TEST_SEED, TEST_SIZE, Problem, test_set
 
 if TYPE_CHECKING:
     from edge.engine import Engine
-    from models.spark.tasks import Problem
 
 MODES: tuple[Think, ...] = ("off", "on", "auto")
 
@@ -174,13 +173,27 @@ def summarize(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     }
 
 
-def group_by(problems: Sequence[Problem], outcomes: Sequence[Outcome], field: str) -> dict[str, dict[str, Any]]:
-    """``summarize`` for each value of a problem's ``field``."""
-    values = sorted({str(getattr(problem, field)) for problem in problems})
-    return {
-        value: summarize([outcome for outcome in outcomes if str(getattr(problems[outcome.index], field)) == value])
-        for value in values
-    }
+GROUPS: dict[str, Callable[[Problem], str]] = {
+    "by_steps": lambda problem: str(problem.num_steps),
+    "by_task": lambda problem: _task(problem),
+    "by_kind_and_steps": lambda problem: f"{problem.kind} of {problem.num_steps}",
+    "by_language": lambda problem: problem.language,
+}
+
+
+def _task(problem: Problem) -> str:
+    """The task's name, with which the canonical problem begins: ``shopping+n+n:…`` is shopping."""
+    return problem.canonical[: next(i for i, letter in enumerate(problem.canonical) if not letter.isalpha())]
+
+
+def group_by(
+    problems: Sequence[Problem], outcomes: Sequence[Outcome], group_of: Callable[[Problem], str]
+) -> dict[str, dict[str, Any]]:
+    """``summarize`` for each group of problems."""
+    groups: dict[str, list[Outcome]] = {}
+    for outcome in outcomes:
+        groups.setdefault(group_of(problems[outcome.index]), []).append(outcome)
+    return {name: summarize(groups[name]) for name in sorted(groups)}
 
 
 def build_report(
@@ -193,7 +206,7 @@ def build_report(
     policies = with_label_policy(problems, outcomes)
     results: dict[str, Any] = {"num_problems": len(problems), "policies": {}}
     for name, rows in policies.items():
-        groups = {f"by_{field}": group_by(problems, rows, field) for field in ("num_steps", "kind", "language")}
+        groups = {group: group_by(problems, rows, group_of) for group, group_of in GROUPS.items()}
         results["policies"][name] = {"all": summarize(rows), **groups}
     difference, interval = paired_difference(
         [outcome.is_right for outcome in policies["auto"]], [outcome.is_right for outcome in policies["label"]]
@@ -252,13 +265,10 @@ def tables(results: dict[str, Any]) -> list[str]:
         ("policy", "right (95 %)", "thinking rate", "tokens", "judge tokens"),
         [(name, *summary_cells(policy["all"])) for name, policy in policies.items()],
     )
-    steps = sorted(policies["off"]["by_num_steps"])
+    steps = sorted(policies["off"]["by_steps"])
     by_steps = format_table(
         ("right, by steps", *steps),
-        [
-            (name, *(share(policy["by_num_steps"][step]["right"]) for step in steps))
-            for name, policy in policies.items()
-        ],
+        [(name, *(share(policy["by_steps"][step]["right"]) for step in steps)) for name, policy in policies.items()],
     )
     return [overall, by_steps]
 

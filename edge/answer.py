@@ -87,7 +87,7 @@ def judged(think: bool | None, judge_text: str) -> Decision:
 
 def make_sampler(model: LoadedModel, options: AnswerOptions) -> Sampler:
     """What was asked for, and the model's own defaults for the rest."""
-    default = model.dialect.sampling
+    default = model.sampling
     return Sampler(
         temperature=default.temperature if options.temperature is None else options.temperature,
         top_k=default.top_k if options.top_k is None else options.top_k,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 from edge.backends.base import Backend, BackendOptions, open_backend
 from edge.model_source import ModelSource
-from models.dialect import DIALECTS, Dialect, detect_dialect
+from models.dialect import DIALECTS, Dialect, Sampling, detect_dialect
 from models.gguf_file import read_gguf_header
 from models.gguf_tokenizer import tokenizer_from_gguf
 from models.tokenizer import BpeChatTokenizer, ChatTokenizer, stop_token_ids
@@ -24,7 +24,10 @@ DEFAULT_BACKEND = "llama_cpp"
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """``stop_ids`` end an answer; ``think_tag_ids`` are the think tags that are one token in this vocabulary."""
+    """``stop_ids`` end an answer; ``think_tag_ids`` are the think tags that are one token in this vocabulary.
+
+    ``sampling`` is what a caller gets who asks for nothing else: the bundle's own, or the dialect's for a bare file.
+    """
 
     name: str
     path: Path  # the file with the weights
@@ -34,6 +37,7 @@ class LoadedModel:
     dialect_reason: str  # half a sentence
     stop_ids: frozenset[int]
     think_tag_ids: tuple[int, ...]
+    sampling: Sampling
 
 
 def load_model(source: ModelSource, *, backend: str, options: BackendOptions, dialect: str | None) -> LoadedModel:
@@ -58,6 +62,7 @@ def load_model(source: ModelSource, *, backend: str, options: BackendOptions, di
         dialect_reason=reason,
         stop_ids=stop_token_ids(spoken, tokenizer, device.vocab_size) | named_stop_ids,
         think_tag_ids=tuple(token for token in tag_ids if token is not None),
+        sampling=spoken.sampling if source.bundle is None else source.bundle.manifest.sampling,
     )
 
 

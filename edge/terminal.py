@@ -53,13 +53,15 @@ class Screen:
         """Print the text of ``events`` as it comes, then the closing line; give the result."""
         result: Answer | None = None
         shown = ""  # the kind of text printed last
-        for event in events:
-            if event.kind == "answer" or (event.kind == "thinking" and self.shows_thinking):
-                self._write(self._heading(shown, event.kind) + self._printable(event.text))
-                shown = event.kind
-            result = event.result or result
+        try:
+            for event in events:
+                if event.kind == "answer" or (event.kind == "thinking" and self.shows_thinking):
+                    self._write(self._heading(shown, event.kind) + self._printable(event.text))
+                    shown = event.kind
+                result = event.result or result
+        finally:  # what went wrong is told on a line of its own, and not dimmed
+            self._write(self._tail(shown))
         assert result is not None  # a stream that does not raise ends in a result
-        self._write(self._tail(shown))
         self.note(closing_line(result))
         return result
 
@@ -97,9 +99,10 @@ def closing_line(answer: Answer) -> str:
     parts = [
         f"{mode}: {decision.reason}",
         f"{judge}{usage.thinking_tokens} thinking + {usage.answer_tokens} answer tokens",
-        f"first token {timings.load_s + timings.ttft_s:.2f} s",
-        f"{timings.decode_tokens_per_s:.0f} tokens/s",
     ]
+    if timings.ttft_s:
+        parts.append(f"first token {timings.load_s + timings.ttft_s:.2f} s")
+    parts.append(f"{timings.decode_tokens_per_s:.0f} tokens/s")
     if answer.finish_reason in ENDINGS:
         parts.append(ENDINGS[answer.finish_reason])
     return f"[{' · '.join(parts)}]"

@@ -58,6 +58,7 @@ def scripted_model(
         dialect_reason="a test says so",
         stop_ids=stop_ids,
         think_tag_ids=tuple(token for token in tag_ids if token is not None),
+        sampling=spoken.sampling,
     )
 
 

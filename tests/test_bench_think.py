@@ -14,9 +14,15 @@ class FakeProblem:
     kind: str = "sum"
     language: str = "en"
     prompt: str = "1+1"
+    canonical: str = "sum:[+1,+1]"
 
 
-PROBLEMS: Any = [FakeProblem(1), FakeProblem(1), FakeProblem(3), FakeProblem(5, "change", "zh")]
+PROBLEMS: Any = [
+    FakeProblem(1),
+    FakeProblem(1),
+    FakeProblem(3),
+    FakeProblem(5, "story", "zh", canonical="change+n-n:[+9,-1]"),
+]
 
 
 def outcomes(auto_thinks: list[bool]) -> dict[Any, list[Outcome]]:

@@ -20,6 +20,7 @@ from tiny_gguf import write_model
 
 from quantize.pipeline import quantize_checkpoint
 
+TERMINAL_PATIENCE_S = 20
 CHAT = [sys.executable, "-W", "error", "-c", "from edge.cli import chat_main; chat_main()"]
 EDGE = [sys.executable, "-W", "error", "-c", "from edge.cli import main; main()"]
 JSON_KEYS = {
@@ -196,6 +197,18 @@ def test_closed_stdin(few: list[str]) -> None:
     assert "prompt is empty" in complaint(result, 2)
 
 
+def test_a_silent_pipe_beside_a_prompt_is_not_waited_for(few: list[str]) -> None:
+    """Schedulers and wrappers leave an open pipe as standard input: reading it to its end would hang for ever."""
+    far_end, held_open = os.pipe()
+    try:
+        result = call(CHAT, "2+3=?", *few, stdin=far_end)
+    finally:
+        os.close(far_end)
+        os.close(held_open)
+    assert result.returncode == 0
+    assert "Nothing came from standard input" in result.stderr.decode()
+
+
 def test_invalid_utf8_on_stdin(few: list[str]) -> None:
     assert "byte 0xff at position 3" in complaint(call(CHAT, *few, stdin=b"abc\xff"), 2)
 
@@ -330,57 +343,63 @@ class Terminal:
     """A chat on a pseudo-terminal: what a person types and sees."""
 
     def __init__(self, *arguments: str) -> None:
-        self.process_id, self._handle = pty.fork()
-        if self.process_id == 0:
-            os.execvpe(CHAT[0], [*CHAT, *arguments], {**os.environ, "TERM": "xterm", "PYTHONWARNINGS": "error"})
+        self._handle, self._far_end = pty.openpty()
+        open_terminal = 'exec "$@" <>"$0" >&0 2>&0'  # opened by a session's first process, it sends that Ctrl-C
+        self._process = subprocess.Popen(
+            ["sh", "-c", open_terminal, os.ttyname(self._far_end), *CHAT, *arguments],
+            start_new_session=True,
+            env={**os.environ, "TERM": "xterm"},
+        )
         self.seen = ""
-        self.is_over = False
 
     def type(self, text: str) -> None:
         """Send ``text`` as key strokes."""
         os.write(self._handle, text.encode())
 
-    def wait_for(self, pattern: str, timeout_s: float = 30) -> str:
-        """Read until ``pattern`` appears in what is new; returns what was new."""
-        new, end_s = "", time.monotonic() + timeout_s
-        while not re.search(pattern, new):
+    def wait_for(self, pattern: str) -> str:
+        """Read until ``pattern`` and then the chat's prompt appear in what is new; returns what was new."""
+        new, end_s = "", time.monotonic() + TERMINAL_PATIENCE_S
+        while not re.search(f"{pattern}.*> $", new, re.DOTALL):
             assert time.monotonic() < end_s, f"{pattern!r} did not appear in {new!r}"
-            if select.select([self._handle], [], [], 0.1)[0]:
-                new += os.read(self._handle, 65536).decode(errors="replace")
+            new += self.read()
         self.seen += new
+        time.sleep(0.3)  # line editing takes the terminal over just after it shows the prompt
         return new
 
-    def kill(self) -> None:
-        """Make sure that nothing is left running."""
-        if not self.is_over:
-            os.kill(self.process_id, signal.SIGKILL)
-            self.end()
+    def read(self) -> str:
+        """What appears within a moment."""
+        if not select.select([self._handle], [], [], 0.05)[0]:
+            return ""
+        return os.read(self._handle, 65536).decode(errors="replace")
 
     def end(self) -> int:
-        """Wait for the process; returns its exit code."""
-        while True:
-            try:
-                if not os.read(self._handle, 65536):
-                    break
-            except OSError:  # Linux's word for the end of a pseudo-terminal
-                break
-        self.is_over = True
-        code = os.waitstatus_to_exitcode(os.waitpid(self.process_id, 0)[1])
+        """Wait for the process and return its exit code; one that does not end is killed."""
+        end_s = time.monotonic() + TERMINAL_PATIENCE_S
+        while self._process.poll() is None and time.monotonic() < end_s:
+            self.seen += self.read()
+        self._process.kill()
+        return self._process.wait()
+
+    def close(self) -> None:
+        """Leave nothing running and nothing open."""
+        self._process.kill()
+        self._process.wait()
         os.close(self._handle)
-        return code
+        os.close(self._far_end)
 
 
 @pytest.fixture
 def terminal(bundle: Path) -> Iterator[Terminal]:
-    """An interactive chat with the tiny bundle."""
-    chat = Terminal("--model", str(bundle), "--think", "off", "--temperature", "0", "--max-tokens", "3000")
-    chat.wait_for("Ctrl-D leaves")
-    yield chat
-    chat.kill()
+    """An interactive chat with the tiny bundle, at its first prompt."""
+    chat = Terminal("--model", str(bundle), "--think", "off", "--temperature", "0", "--max-tokens", "3000", "-t", "1")
+    try:
+        chat.wait_for("Ctrl-D leaves")
+        yield chat
+    finally:
+        chat.close()
 
 
-def test_chat_at_a_terminal(terminal: Terminal) -> None:
-    """Commands work, Ctrl-C stops the answer and keeps the chat, Ctrl-D leaves."""
+def test_commands_at_a_terminal(terminal: Terminal) -> None:
     terminal.type("/think\n")
     terminal.wait_for("think off")
     terminal.type("/think sometimes\n")
@@ -389,12 +408,20 @@ def test_chat_at_a_terminal(terminal: Terminal) -> None:
     assert "/clear" in terminal.wait_for("keep the chat")
     terminal.type("/dance\n")
     terminal.wait_for("no command /dance")
-    terminal.type("count\n")
-    time.sleep(1)
-    terminal.type("\x03")
-    terminal.wait_for(r"stopped\]")
     terminal.type("/clear\n")
     terminal.wait_for("forgotten")
+    terminal.type("/exit\n")
+    assert terminal.end() == 0
+
+
+def test_ctrl_c_stops_the_answer_and_keeps_the_chat(terminal: Terminal) -> None:
+    terminal.type("count\n")
+    while "\ufffd" not in terminal.seen:  # the random model's first text
+        terminal.seen += terminal.read()
+    terminal.type("\x03")
+    terminal.wait_for(r"stopped\]")
+    terminal.type("half a line\x03")
+    terminal.wait_for("\n")
     terminal.type("\x04")
     assert terminal.end() == 0
     assert "Traceback" not in terminal.seen

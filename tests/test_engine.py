@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import doctest
+import json
+import shutil
 import threading
 from pathlib import Path
 
@@ -175,6 +177,18 @@ def test_a_bare_gguf_answers_like_its_bundle(tiny_bundle: Path) -> None:
         with load(model, context_size=256, num_threads=1) as engine:
             raws.append(engine.answer("2+3=?", options).raw)
     assert raws[0] == raws[1]
+
+
+def test_a_bundle_brings_its_own_sampling(tiny_bundle: Path, tmp_path: Path) -> None:
+    """A small model that was made for greedy answers must not be drawn from as its big relatives are."""
+    bundle = tmp_path / "bundle"
+    shutil.copytree(tiny_bundle, bundle)
+    manifest = json.loads((bundle / "bundle.json").read_text(encoding="utf-8"))
+    manifest["sampling"] = {"temperature": 0.0, "top_k": 0, "top_p": 1.0}
+    (bundle / "bundle.json").write_text(json.dumps(manifest), encoding="utf-8")
+    with load(bundle, context_size=256, num_threads=1) as engine:
+        answers = {engine.answer("2+3=?", AnswerOptions(think="off", max_tokens=8)).raw for _ in range(3)}
+    assert len(answers) == 1
 
 
 def test_the_dialect_can_be_set(tiny_bundle: Path) -> None:

@@ -43,12 +43,12 @@ class Sample:
 class Mix:
     """What stage 1 draws. Shares are of samples; `off_weight` scales the loss of direct answers."""
 
-    thinking: float = 0.60
+    thinking: float = 0.52
     outside: float = 0.03
     history: float = 0.08
     off_one_step: float = 0.76
     on_one_step: float = 0.25
-    off_weight: float = 1.5
+    off_weight: float = 3.0
 
 
 def off_text(answer: str) -> str:

@@ -48,7 +48,7 @@ class TrainOptions:
     optimizer: str = "muon"
     warm_up: int = 100
     save_s: float = 180.0
-    validate_s: float = 420.0
+    validate_s: float = 600.0
     validation_size: int = 300
     problems: int = 8000
     rounded_every: int = 0
