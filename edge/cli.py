@@ -135,6 +135,9 @@ def chat_main() -> None:
 
 def run(command: typer.Typer, name: str, arguments: list[str]) -> int:
     """Run ``command`` and turn whatever happens into an exit code and at most one sentence on standard error."""
+    # None where whoever started us has closed it; what replaces it lives as long as the process
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # not where a test or a closed descriptor took its place
             stream.reconfigure(errors="replace")

@@ -197,6 +197,15 @@ def test_closed_stdin(few: list[str]) -> None:
     assert "prompt is empty" in complaint(result, 2)
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_closed_output(few: list[str], closed: str) -> None:
+    """Python has no stream at all there, and whatever asks it a question fails."""
+    command = ["sh", "-c", f'exec "$0" "$@" </dev/null {closed}', *CHAT, "hi", *few]
+    result = subprocess.run(command, capture_output=True, timeout=60, check=False)
+    assert result.returncode == 0
+    assert b"unexpected" not in result.stderr
+
+
 def test_a_silent_pipe_beside_a_prompt_is_not_waited_for(few: list[str]) -> None:
     """Schedulers and wrappers leave an open pipe as standard input: reading it to its end would hang for ever."""
     far_end, held_open = os.pipe()

@@ -73,11 +73,17 @@ def word_expression(rng: Random, node: Node, language: str) -> tuple[str, bool]:
 def addend(rng: Random) -> int:
     """A number to add or subtract: mostly two digits, up to three."""
     roll = rng.random()
-    if roll < 0.22:
+    if roll < 0.24:
         return rng.randint(2, 9)
-    if roll < 0.88:
+    if roll < 0.94:
         return rng.randint(10, 99)
     return rng.randint(100, 999)
+
+
+def digit_sum(rng: Random, longest: int) -> Sum:
+    """Three to `longest` (at most six) single digits, shorter ones more often."""
+    count = min(longest, rng.choice((3, 3, 3, 3, 4, 4, 4, 5, 5, 6)))
+    return expressions.total(*(rng.randint(1, 9) for _ in range(count)))
 
 
 def digit_product(rng: Random) -> Product:
@@ -125,13 +131,13 @@ def split_costs(rng: Random, num_steps: int) -> list[int]:
 
 def _draw_one_step(rng: Random) -> Node:
     roll = rng.random()
-    if roll < 0.32:
-        return expressions.total(*(rng.randint(1, 9) for _ in range(rng.randint(3, 6))))
-    if roll < 0.60:
+    if roll < 0.24:
+        return digit_sum(rng, 6)
+    if roll < 0.55:
         return expressions.total(addend(rng), addend(rng))
-    if roll < 0.86:
+    if roll < 0.84:
         return Sum(((1, addend(rng)), (-1, addend(rng))))
-    return table_quotient(rng) if roll < 0.92 else digit_product(rng)
+    return table_quotient(rng) if roll < 0.91 else digit_product(rng)
 
 
 def _draw_chain(rng: Random, num_steps: int) -> Node:

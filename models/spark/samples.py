@@ -43,11 +43,11 @@ class Sample:
 class Mix:
     """What stage 1 draws. Shares are of samples; `off_weight` scales the loss of direct answers."""
 
-    thinking: float = 0.52
+    thinking: float = 0.48
     outside: float = 0.03
-    history: float = 0.08
+    history: float = 0.06
     off_one_step: float = 0.76
-    on_one_step: float = 0.25
+    on_one_step: float = 0.40
     off_weight: float = 3.0
 
 

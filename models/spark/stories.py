@@ -64,8 +64,8 @@ def _say(rng: Random, language: str, key: str, **slots: object) -> str:
 
 def _draw_terms(rng: Random, num_steps: int, signs: tuple[int, ...], small: bool = False) -> Terms:
     """Terms that cost `num_steps` together; a lone term must be a product."""
-    if num_steps == 1 and small and rng.random() < 0.45:
-        return [(1, rng.randint(1, 9)) for _ in range(rng.randint(3, 5))]
+    if num_steps == 1 and small and rng.random() < 0.4:
+        return list(arithmetic.digit_sum(rng, 5).terms)
     costs = split_costs(rng, num_steps)
     terms: Terms = []
     for place, cost in enumerate(costs):

@@ -28,7 +28,7 @@ from models.spark.rounding import rounded
 from models.spark.samples import Mix, Renderer, Rows
 from models.spark.tokenizer import END_OF_TEXT, IM_END, SparkTokenizer, train_tokenizer
 
-BATCH_ROWS = 36
+BATCH_ROWS = 24
 SHARD_ROWS = 100 * BATCH_ROWS
 
 
