@@ -91,15 +91,20 @@ def quantize(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The folder to write.")],
     name: Annotated[str | None, typer.Option("--name", help="The model's name. [default: the folder's]")] = None,
     dialect: DialectName = None,
+    bits: Annotated[int, typer.Option("--bits", help="4, or 32 to keep every weight as it is.")] = 4,
     replace: Annotated[bool, typer.Option("--replace", help="Replace a bundle that is there already.")] = False,
 ) -> int:
     """Turn a float checkpoint into an int4 bundle."""
     from quantize.pipeline import Progress, quantize_checkpoint
+    from quantize.recipe import QuantRecipe
 
     def show(progress: Progress) -> None:
         typer.echo(f"{progress.done + 1}/{progress.total} {progress.tensor}", err=True)
 
-    made = quantize_checkpoint(checkpoint, bundle, name=name, dialect_name=dialect, replace=replace, progress=show)
+    recipe = QuantRecipe(bits=bits)
+    made = quantize_checkpoint(
+        checkpoint, bundle, recipe, name=name, dialect_name=dialect, replace=replace, progress=show
+    )
     typer.echo(f"{made.path}: {sum(record.bytes for record in made.manifest.files.values()):,} bytes.")
     return EXIT_OK
 

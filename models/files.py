@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
+import secrets
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,8 @@ def write_bytes_atomically(path: Path, data: bytes) -> None:
 
     Raises OSError when the folder cannot be written; ``path`` is then untouched and nothing is left behind.
     """
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
+    name = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)  # the user's umask decides who may read
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(data)
@@ -32,7 +33,7 @@ def write_bytes_atomically(path: Path, data: bytes) -> None:
             os.fsync(stream.fileno())
         os.replace(name, path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        name.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -63,3 +64,13 @@ def test_a_missing_or_unreadable_file_is_named(tmp_path: Path) -> None:
         read_json_object(tmp_path / "gone", BundleError)
     with pytest.raises(BundleError, match="cannot be read"):
         read_json_object(tmp_path, BundleError)
+
+
+def test_a_file_is_readable_as_the_umask_says(tmp_path: Path) -> None:
+    """A private temporary file made every bundle unreadable for the other users of a shared installation."""
+    before = os.umask(0o022)
+    try:
+        write_bytes_atomically(tmp_path / "file", b"x")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o644
