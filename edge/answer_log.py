@@ -55,6 +55,10 @@ class AnswerLog:
         self._decode_start_s = self._stage_start_s = self._clock()
         self._prefill_s = self._decode_start_s - started_s
 
+    def forced(self, num_tokens: int) -> None:
+        """``num_tokens`` were written into the assistant's mouth while decoding."""
+        self._forced_tokens += num_tokens
+
     def enter(self, stage: Stage) -> None:
         """The next token belongs to ``stage``."""
         if stage != self._stage:

@@ -2,8 +2,10 @@
 
 Knows: tokens, the parser's phase, and which tags are banned in it. Does not know: messages, modes, timings or sessions.
 
-Once it is settled that there is no (more) thinking, the think tags are banned: by id where a tag is one token, and on
-text in every case; a tag that got spelt out all the same is unsaid, and its first token is banned in that place.
+Once it is settled that there is no (more) thinking, the think tags are banned, and where there is to be thinking, the
+tags that would end it before the first thought: by id where a tag is one token, and on text in every case; a tag that
+got spelt out all the same is unsaid, and its first token is banned in that place. When the model's judge has set its
+marker, the fixed text up to the first word of thinking or answer is forced, as it is where a mode is forced beforehand.
 """
 
 from __future__ import annotations
@@ -55,6 +57,7 @@ class TokenLoop:
         self._limit = limit if limit is not None else model.backend.context_size
         self._stop = stop
         self._has_thought = parser.phase == "thinking"
+        self._waits_for_thought = False
         self._guard: TagGuard | None = None
         self._banned: tuple[int, ...] = ()
         self._banned_here: dict[int, tuple[int, ...]] = {}  # position -> first tokens of tags that were unsaid there
@@ -95,14 +98,20 @@ class TokenLoop:
                     counts[stage] -= num_unsaid
                     self._unsay(num_unsaid)
                     continue
+            forced: list[int] = []
             if text:
                 yield from say(text)
+                if self._waits_for_thought and self._log.text("thinking").strip():
+                    yield from say(self._let_it_end())
                 if parser.phase != phase or parser.think is not thinks:
                     if parser.phase == "done":
                         return "stop"
+                    forced = self._force_opening() if thinks is None else forced
+                    tokens += forced
+                    end += len(forced)
                     phase, thinks, stage = parser.phase, parser.think, self._enter_stage()
             try:
-                append(sequence, (token,))
+                append(sequence, (token, *forced))
             except ContextFullError:
                 return "context"
         return "length"
@@ -118,14 +127,41 @@ class TokenLoop:
         phase, thinks = self._parser.phase, self._thinks
         self._has_thought = self._has_thought or phase == "thinking"
         is_over = thinks is False or (self._has_thought and phase != "thinking")
-        if is_over and self._guard is None:
-            self._guard = TagGuard(self._model.dialect.think_tags)
-            self._banned = self._model.think_tag_ids
+        if is_over:
+            if self._guard is None:
+                self._guard = TagGuard(self._model.dialect.think_tags)
+                self._banned = self._model.think_tag_ids
+        elif phase == "thinking" and not self._log.text("thinking").strip():
+            self._wait_for_thought()
         stage: Stage = "answer" if is_over or phase == "answer" else "thinking"
         if thinks is None and phase in ("judge", "gap"):
             stage = "judge"
         self._log.enter(stage)
         return stage
+
+    def _wait_for_thought(self) -> None:
+        """Thinking that was decided on must not be over before it began."""
+        closers = self._model.dialect.think_closers
+        ids = (self._model.tokenizer.token_id(tag) for tag in closers)
+        self._waits_for_thought, self._guard = True, TagGuard(closers)
+        self._banned = (*(token for token in ids if token is not None), *self._model.stop_ids)
+
+    def _let_it_end(self) -> str:
+        """There is a thought now; returns the text that the guard held back."""
+        held = self._guard.flush() if self._guard is not None else ""
+        self._waits_for_thought, self._guard, self._banned = False, None, ()
+        return held
+
+    def _force_opening(self) -> list[int]:
+        """The tokens of the fixed text behind the judge's marker, none where the model has gone on in its own way."""
+        think = self._parser.think
+        if self._decided is not None or think is None or self._parser.phase != "gap":
+            return []
+        opening = self._model.dialect.opening(think, "".join(self._log.raw))
+        tokens = self._model.tokenizer.encode_control(opening)
+        self._log.forced(len(tokens))
+        self._say(opening)
+        return tokens
 
     @property
     def _thinks(self) -> bool | None:

@@ -6,12 +6,13 @@ Does not know: token ids, backends, or the body of the network (a body and a dia
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from models.chat_template import TemplateLayout
 from models.dialect_base import Dialect, Layout, MarkLayout, Message, Part, Phase, Prompt, Role, Sampling, Tag, Think
-from models.errors import UnknownFamilyError
+from models.errors import ModelError, UnknownFamilyError
 
 __all__ = [
     "DIALECTS",
@@ -47,6 +48,10 @@ CHATML = MarkLayout(
     opening="<|im_start|>assistant\n",
 )
 
+# These switch Qwen3 and Hunyuan from inside a user's text. They are marks here: the mode is an option of the request, so
+# user text that spells them is encoded in other tokens and cannot turn thinking on where it was asked to be off.
+SWITCHES = ("/think", "/no_think")
+
 # The Hunyuan marks by their role; the vocabulary calls the ends "placeholders".
 HY_BEGIN = "<｜hy_begin▁of▁sentence｜>"
 HY_USER = "<｜hy_User｜>"
@@ -74,7 +79,7 @@ QWEN3 = Dialect(
     layout=CHATML,
     start_phase="gap",
     tags=THINK_TAGS,
-    marks=CHATML_MARKS,
+    marks=(*CHATML_MARKS, *SWITCHES),
     stop_tokens=("<|im_end|>", "<|endoftext|>"),
     sampling=Sampling(temperature=0.6, top_k=20, top_p=0.95),
     forced_on="<think>\n",
@@ -82,8 +87,6 @@ QWEN3 = Dialect(
     default_think=True,
 )
 
-# The switches /think and /no_think are marks: the mode is an option of the request, so user text that spells them is
-# encoded as plain text and cannot turn thinking back on where it was asked to be off.
 HUNYUAN = Dialect(
     name="hunyuan",
     layout=MarkLayout(
@@ -95,7 +98,7 @@ HUNYUAN = Dialect(
     ),
     start_phase="gap",
     tags=THINK_TAGS | ANSWER_TAGS,
-    marks=(HY_BEGIN, HY_USER, HY_ASSISTANT, HY_ANSWER_END, HY_SYSTEM_END, HY_TEXT_END, "/think", "/no_think"),
+    marks=(HY_BEGIN, HY_USER, HY_ASSISTANT, HY_ANSWER_END, HY_SYSTEM_END, HY_TEXT_END, *SWITCHES),
     stop_tokens=(HY_ANSWER_END, HY_TEXT_END),
     stop_ids={120818: (120001, 120008, 120020, 120026), 128167: (127960, 127967)},
     sampling=Sampling(temperature=0.7, top_k=20, top_p=0.8),
@@ -117,6 +120,9 @@ PLAIN = Dialect(
 )
 
 DIALECTS: dict[str, Dialect] = {dialect.name: dialect for dialect in (HIPO, QWEN3, HUNYUAN, PLAIN)}
+
+_BRACKETED = re.compile(r"<[^<>\s]+>|\[/?[A-Z_]+\]")  # <|assistant|>, </s>, [INST]
+SHORTEST_MARK = 3  # characters; a shorter line cannot be told from punctuation
 
 # For a model without template and without chat marks: a transcript, which ends where the user would speak again.
 TRANSCRIPT = MarkLayout(
@@ -183,7 +189,7 @@ def _told(chat_template: str | None, has_token: Callable[[str], bool]) -> tuple[
 
 def _plain_from(layout: TemplateLayout, has_token: Callable[[str], bool]) -> Dialect:
     """The plain dialect around a model's own template; a model that thinks by itself is forced through its tags."""
-    dialect = replace(PLAIN, layout=layout)
+    dialect = replace(PLAIN, layout=layout, marks=tuple(dict.fromkeys((*CHATML_MARKS, *_marks_of(layout)))))
     opening = layout.lay_out((Message("user", "?"),))[-1].text
     if opening.rstrip().endswith("<think>"):
         native = replace(dialect, start_phase="thinking", forced_off="\n</think>\n\n")
@@ -192,3 +198,17 @@ def _plain_from(layout: TemplateLayout, has_token: Callable[[str], bool]) -> Dia
     else:
         return dialect
     return replace(native, default_think=True, asks_for_steps=False, note="")
+
+
+def _marks_of(layout: TemplateLayout) -> Iterator[str]:
+    """The marks a template writes around messages, line by line and one by one where they are in brackets."""
+    question, reply = Message("user", "?"), Message("assistant", "!")
+    try:
+        parts = layout.lay_out((question, reply, question))
+    except ModelError:  # a template for one question at a time
+        parts = layout.lay_out((question,))
+    for part in parts:
+        for line in part.text.splitlines() if part.is_control else ():
+            yield from _BRACKETED.findall(line)
+            if len(line.strip()) >= SHORTEST_MARK:
+                yield line.strip()

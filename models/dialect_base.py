@@ -145,18 +145,44 @@ class Dialect:
         """The tags that start judging or thinking: banned in the answer and wherever thinking is off."""
         return tuple(text for text, tag in self.tags.items() if tag.leads_to in ("judge", "thinking") or tag.think)
 
+    @property
+    def think_closers(self) -> tuple[str, ...]:
+        """The tags that end thinking: banned until there is a thought."""
+        return tuple(text for text, tag in self.tags.items() if tag.closes == "thinking")
+
+    def opening(self, think: bool, said: str) -> str:
+        """What is still to come of the fixed text between a mode's marker and the model's own words.
+
+        It is the text that forces the mode, from the marker on. ``said`` is what the model said up to now. Empty for a
+        dialect without markers, and where the model has gone on in its own way.
+        """
+        forced = self.forced_on if think else self.forced_off
+        for marker in (text for text, tag in self.tags.items() if tag.think is think):
+            _, _, opening = forced.partition(marker)
+            _, found, rest = said.rpartition(marker)
+            if found and opening.startswith(rest):
+                return opening[len(rest) :]
+        return ""
+
     def render(self, messages: Sequence[Message], think: Think) -> Prompt:
-        """The prompt of a conversation that ends with the user's turn.
+        """The prompt of a conversation that ends with the user's turn; of earlier answers only the answer is kept.
 
         Raises PromptError for a conversation out of order, ModelError when the model's own template refuses it.
         """
         _check_order(messages)
         if self.default_system and messages[0].role != "system":
             messages = (Message("system", self.default_system), *messages)
+        messages = [self._without_thoughts(message) for message in messages]
         if think == "on" and self.asks_for_steps:
             messages = (*messages[:-1], _with_step_request(messages[-1]))
         forced = {"auto": "", "on": self.forced_on, "off": self.forced_off}[think]
         return Prompt(self.layout.lay_out(messages), forced, self.start_phase)
+
+    def _without_thoughts(self, message: Message) -> Message:
+        """An assistant's message that a caller handed in whole, tags and all, cut to its answer."""
+        if message.role != "assistant" or not any(tag in message.content for tag in self.tags):
+            return message
+        return Message("assistant", self.history_answer(message.content))
 
     def history_answer(self, raw_text: str) -> str:
         """The answer inside all that was generated: what a later turn may see, without judge, thoughts and tags.

@@ -78,6 +78,32 @@ def test_on_thinks_though_the_model_would_not() -> None:
     assert (answer.thinking, answer.answer) == ("3*4 is 12", "12")
 
 
+@pytest.mark.parametrize("has_tag_tokens", [True, False])
+@pytest.mark.parametrize(
+    ("think", "judged", "spoken"), [("on", JUDGED_ON, THOUGHT), ("off", JUDGED_OFF, "5\n</answer>")]
+)
+def test_the_same_text_costs_the_same_judged_or_forced(
+    has_tag_tokens: bool, think: Think, judged: str, spoken: str
+) -> None:
+    """The model paid three tokens of fixed tags in auto that cost nothing where the mode is asked for."""
+    auto = result_of(scripted_model(judged, has_tag_tokens=has_tag_tokens))
+    asked = result_of(scripted_model(spoken, has_tag_tokens=has_tag_tokens), think)
+    assert (auto.answer, auto.thinking) == (asked.answer, asked.thinking)
+    assert auto.usage.thinking_tokens == asked.usage.thinking_tokens
+    assert auto.usage.answer_tokens == asked.usage.answer_tokens
+    assert auto.raw == judged.removesuffix("\n</answer>") + "\n</answer>"
+
+
+@pytest.mark.parametrize("dialect", ["hipo", "qwen3", "hunyuan"])
+@pytest.mark.parametrize("has_tag_tokens", [True, False])
+def test_on_does_not_end_before_the_first_thought(dialect: str, has_tag_tokens: bool) -> None:
+    """A model that closes the forced thinking at once made ``on`` an answer without a thought."""
+    closing = "</think>\n\n<answer>\n1\n</answer>" if dialect != "qwen3" else "</think>\n\n1"
+    thought = "\n3 < 4\n</think>\n\n<answer>\n12\n</answer>" if dialect != "qwen3" else "\n3 < 4\n</think>\n\n12"
+    answer = result_of(scripted_model(closing, thought, dialect=dialect, has_tag_tokens=has_tag_tokens), "on")
+    assert (answer.thinking.strip(), answer.answer) == ("3 < 4", "12")
+
+
 @pytest.mark.parametrize("dialect", ["hipo", "qwen3", "hunyuan", "plain"])
 @pytest.mark.parametrize("has_tag_tokens", [True, False])
 @pytest.mark.parametrize("lead", ["", "so", "so <", "a < b="])
@@ -127,8 +153,9 @@ def test_usage_counts_every_generated_token_once() -> None:
     model = scripted_model(JUDGED_ON, has_tag_tokens=False)
     usage = result_of(model).usage
     assert usage.judge_tokens == num_tokens(model, "hard\n</judge>\n\n<think_on>")
-    assert usage.judge_tokens + usage.thinking_tokens + usage.answer_tokens == num_tokens(model, JUDGED_ON)
-    assert usage.forced_tokens == 0
+    assert usage.forced_tokens == num_tokens(model, "\n<think>\n")
+    generated = usage.judge_tokens + usage.thinking_tokens + usage.answer_tokens
+    assert generated + usage.forced_tokens == num_tokens(model, JUDGED_ON)
     forced = result_of(scripted_model(THOUGHT), "on").usage
     assert forced.judge_tokens == 0
     assert forced.forced_tokens > 0

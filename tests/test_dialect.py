@@ -269,3 +269,41 @@ def test_a_model_without_template_gets_chatml_or_a_transcript() -> None:
     transcript, _ = detect_dialect(None, no_token)
     assert transcript.render(TALK, "auto").text == "SYS\n\nUser: Hi\nAssistant: ANSWER\nUser: Again\nAssistant:"
     assert "\nUser:" in transcript.control_texts
+
+
+@pytest.mark.parametrize("name", ["hipo", "qwen3", "hunyuan"])
+def test_thoughts_that_a_caller_hands_in_are_dropped(name: str) -> None:
+    """A program that keeps whole replies as history must not feed old thoughts back to the model."""
+    whole = (
+        "<think>\nold thoughts\n</think>\n\n<answer>\nfour\n</answer>"
+        if name != "qwen3"
+        else "<think>\nold\n</think>\n\nfour"
+    )
+    for said in (whole, "four"):
+        talk = [Message("user", "2+2"), Message("assistant", said), Message("user", "and 3+3")]
+        prompt = DIALECTS[name].render(talk, "auto")
+        assert [part.text for part in prompt.parts if not part.is_control][-2:] == ["four", "and 3+3"]
+
+
+def test_the_marks_of_a_template_are_control_texts() -> None:
+    """Marks that are ordinary text in the vocabulary could be forged: they encode alike wherever they stand."""
+    template = (
+        "{% for m in messages %}{% if m.role == 'user' %}<|user|>\n{{ m.content }}</s>\n"
+        "{% else %}### Response:\n[INST] {{ m.content }}\n{% endif %}{% endfor %}<|assistant|>\n"
+    )
+    assert {"<|user|>", "</s>", "### Response:", "[INST]", "<|assistant|>"} <= set(plain(template).control_texts)
+
+
+@pytest.mark.parametrize(
+    ("said", "missing"),
+    [
+        ("easy\n</judge>\n\n<think_off>", "\n<answer>\n"),
+        ("easy\n</judge>\n\n<think_off>\n", "<answer>\n"),
+        ("easy\n</judge>\n\n<think_off>5", ""),
+        ("easy", ""),
+    ],
+)
+def test_the_opening_is_what_was_not_said_yet(said: str, missing: str) -> None:
+    """A marker's last token may hold the line end behind it; said twice, it would change the prompt."""
+    assert DIALECTS["hipo"].opening(False, said) == missing
+    assert DIALECTS["qwen3"].opening(False, said) == ""

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.spark import arithmetic, expressions, outside, stories, tasks
+from models.spark import arithmetic, expressions, outside, tasks
 from models.spark.expressions import ImpossibleStep, Node, Product, Quotient, Sum, total
 from models.spark.tasks import Problem
 
@@ -145,9 +145,6 @@ def test_sum_prompts_ask_for_their_value() -> None:
         ("clock", "9:05", "9：05", True),
         ("clock", "9:05", "9:50", False),
         ("clock", "9:05", "905", False),
-        ("name", "Tom", "tom.", True),
-        ("name", "小明", "小明。", True),
-        ("name", "Tom", "Ann", False),
         ("text", "I only do sums.", "I only do sums.", True),
         ("text", "I only do sums.", "12", False),
     ],
@@ -190,7 +187,7 @@ def test_split_shares() -> None:
 def test_the_test_set_has_its_shares(held_out: list[Problem]) -> None:
     """5,000 problems: 60 % one step, the rest in equal shares, half stories and a third Chinese in every class."""
     assert len(held_out) == len({problem.prompt for problem in held_out}) == 5000
-    assert len({problem.canonical for problem in held_out}) == 5000
+    assert max(Counter(problem.canonical for problem in held_out).values()) <= 3
     assert Counter(problem.num_steps for problem in held_out) == {1: 3000, 2: 500, 3: 500, 4: 500, 5: 500}
     for steps in range(1, 6):
         part = [problem for problem in held_out if problem.num_steps == steps]
@@ -236,23 +233,14 @@ def test_outside_prompts_are_many_and_honest() -> None:
 
 
 def test_story_names_and_units() -> None:
-    """Comparing answers with a name, a clock with a time, the rest with a number."""
+    """A clock answers with a time, the rest with a number and its unit."""
     rng = Random(8)
     drawn = [tasks.draw_problem(rng, rng.randint(1, 3), "story", "en", "train") for _ in range(800)]
     kinds = Counter(problem.checker for problem in drawn)
-    assert set(kinds) == {"number", "clock", "name"}
+    assert set(kinds) == {"number", "clock"}
     for problem in drawn:
-        if problem.checker == "name":
-            assert problem.answer in problem.prompt
         if problem.checker == "number":
             assert re.match(r"\d+ [a-z]+", problem.answer)
-
-
-def test_a_tie_is_no_question() -> None:
-    """Nobody is asked who has more when both have the same."""
-    story = stories.Story("compare", (), "", 7, "", versus=total(3, 4), names=("Tom", "Ann"))
-    with pytest.raises(ImpossibleStep):
-        stories.count_steps(story)
 
 
 def test_tasks_do_not_import_torch() -> None:

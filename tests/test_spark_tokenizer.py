@@ -153,4 +153,4 @@ def test_rows_are_packed_and_only_completions_learned(tokenizer: SparkTokenizer)
             assert part.endswith("\n</answer><|im_end|>")
             thinking += "\n</think>\n\n<answer>\n" in part
             answers += 1
-    assert 0.4 < thinking / answers < 0.8
+    assert 0.25 < thinking / answers < 0.7

@@ -81,9 +81,9 @@ def addend(rng: Random) -> int:
 
 
 def digit_sum(rng: Random, longest: int) -> Sum:
-    """Three to `longest` (at most six) single digits, shorter ones more often."""
-    count = min(longest, rng.choice((3, 3, 3, 3, 4, 4, 4, 5, 5, 6)))
-    return expressions.total(*(rng.randint(1, 9) for _ in range(count)))
+    """Three to `longest` (at most six) single digits; few and small ones more often."""
+    count = min(longest, rng.choice((3, 3, 3, 3, 3, 4, 4, 4, 5, 6)))
+    return expressions.total(*(rng.choice((1, 1, 2, 2, 3, 3, 4, 4, 5, 6, 7, 8, 9)) for _ in range(count)))
 
 
 def digit_product(rng: Random) -> Product:

@@ -6,6 +6,7 @@ an Adam step. Knows parameters and steps, nothing of tasks.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -77,10 +78,11 @@ def make_optimizers(network: nn.Module, lr: float, use_muon: bool) -> list[torch
 
 
 def rate(step: int, num_steps: int, num_warm_up: int, constant_share: float = 0.4, floor: float = 0.01) -> float:
-    """Share of the peak rate: linear warm-up, constant, then linear down to `floor`."""
+    """Share of the peak rate: linear warm-up, constant, then one minus a square root, down to `floor`."""
     if step < num_warm_up:
         return (step + 1) / num_warm_up
     start = constant_share * num_steps
     if step < start:
         return 1.0
-    return max(floor, 1.0 - (1.0 - floor) * (step - start) / max(1.0, num_steps - start))
+    progress = min(1.0, (step - start) / max(1.0, num_steps - start))
+    return 1.0 - (1.0 - floor) * math.sqrt(progress)

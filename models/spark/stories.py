@@ -27,8 +27,6 @@ class Story:
     question: str
     node: Node
     unit: str
-    versus: Node | None = None
-    names: tuple[str, str] | None = None
     clock_hour: int | None = None
 
 
@@ -46,16 +44,11 @@ def draw_story(rng: Random, num_steps: int, language: str) -> Story:
 
 
 def count_steps(story: Story) -> int:
-    """Steps of the calculation; comparing two sides and carrying minutes into the hour count as well."""
+    """Steps of the calculation; carrying minutes into the hour is one as well."""
     worked = expressions.work(story.node)
     if story.clock_hour is not None:
         return 2 if worked.value >= 60 else 1
-    if story.versus is None:
-        return worked.num_steps
-    other = expressions.work(story.versus)
-    if other.value == worked.value:
-        raise ImpossibleStep("nobody has more")
-    return worked.num_steps + other.num_steps + 1
+    return worked.num_steps
 
 
 def _say(rng: Random, language: str, key: str, **slots: object) -> str:
@@ -256,10 +249,9 @@ def _clock(rng: Random, num_steps: int, language: str) -> Story | None:
 
 
 def _compare(rng: Random, num_steps: int, language: str) -> Story | None:
-    """Who has more."""
+    """How many more one has than the other, where both are calculated first."""
     left_steps = rng.randint(0, num_steps - 1)
     sides = [_side(rng, left_steps), _side(rng, num_steps - 1 - left_steps)]
-    rng.shuffle(sides)
     words = rng.choice(THINGS).words(language)
     name, other = rng.sample(NAMES[language], 2)
     sentences = []
@@ -269,10 +261,10 @@ def _compare(rng: Random, num_steps: int, language: str) -> Story | None:
             numbers = {"n": pair[0], "p": pair[1]} if pair else {"n": node}
             key = f"{'has' if place == 0 else 'also'}{' many' if pair else ''}"
             sentences.append(_say(rng, language, key, name=who, **numbers, **words))
-    question = _say(rng, language, "more?", name=name, other=other, **words)
-    first, second = _node(sides[0]), _node(sides[1])
+    question = _say(rng, language, "difference?", name=name, other=other, **words)
     shape = f"compare{_shape(sides[0])}|{_shape(sides[1])}"
-    return Story(shape, tuple(sentences), question, first, "", versus=second, names=(name, other))
+    node = Sum(((1, _node(sides[0])), (-1, _node(sides[1]))))
+    return Story(shape, tuple(sentences), question, node, words["measure"] or words["things"])
 
 
 def _side(rng: Random, num_steps: int) -> Terms:
@@ -305,4 +297,4 @@ _THEMES: tuple[Theme, ...] = (
     _shopping, _shopping, _change, _change, _store, _person, _length, _tank, _day, _units, _share, _clock, _compare,
     _difference,
 )  # fmt: skip
-_ONE_STEP_THEMES: tuple[Theme, ...] = (_shopping, _difference, _compare)
+_ONE_STEP_THEMES: tuple[Theme, ...] = (_shopping, _difference)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
@@ -19,13 +20,14 @@ from models.spark.wording import NAMES, WORDS
 TEST_SIZE = 5000
 TEST_SEED = 20250
 MAX_STEPS = 5
+MAX_USES = 3
 _CHECK = {"en": "check: ", "zh": "检查："}
 _SPLITS = (("test", 100), ("validation", 150), ("judge", 250), ("train", 1000))
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One verifiable problem. `kind` is sum, story or outside; `checker` is number, clock, name or text.
+    """One verifiable problem. `kind` is sum, story or outside; `checker` is number, clock or text.
 
     `thinking` is the worked steps, then a line that checks the result. `num_steps` is 0 outside the model's world.
     """
@@ -50,8 +52,6 @@ class Problem:
 def parse(answer_text: str, checker: str) -> str | None:
     """The value in an answer in its plain form, or None where there is not exactly one."""
     text = answer_text.strip().rstrip(".。")
-    if checker == "name":
-        return text.casefold() or None
     if checker == "clock":
         found = re.fullmatch(r"(\d{1,2})\s*[:：]\s*(\d{2})", text)
         return f"{int(found[1])}:{found[2]}" if found else None
@@ -73,6 +73,16 @@ def draw_problem(rng: Random, num_steps: int, kind: str, language: str, split: s
             return problem
 
 
+def draw_drill(rng: Random, language: str, split: str) -> Problem:
+    """A one-step problem of the two classes that are slowest to learn: sums of digits and subtractions."""
+    wants_difference = rng.random() < 0.5
+    while True:
+        problem = draw_problem(rng, 1, rng.choice(("sum", "story")), language, split)
+        first = problem.thinking.split("\n")[0]
+        if "-" in first if wants_difference else ": " in first:
+            return problem
+
+
 def draw_outside(rng: Random, language: str) -> Problem:
     """A prompt outside the model's world; right is the honest answer that says so."""
     prompt = outside.draw_prompt(rng, language)
@@ -87,21 +97,23 @@ def draw_class(rng: Random) -> tuple[int, str, str]:
 
 
 def test_set(size: int = TEST_SIZE, seed: int = TEST_SEED) -> list[Problem]:
-    """The held-out set, always the same: exact shares of steps, kinds and languages, no computation twice, shuffled."""
+    """The held-out set, always the same: exact shares of steps, kinds and languages, shuffled."""
     return draw_set(size, seed, "test")
 
 
 def draw_set(size: int, seed: int, split: str) -> list[Problem]:
-    """`size` problems of one split with the test set's shares, no computation twice."""
+    """`size` problems of one split with the test set's shares; no prompt twice, no computation over three times."""
     rng = Random(seed)
     problems: list[Problem] = []
-    seen: set[str] = set()
+    prompts: set[str] = set()
+    uses: Counter[str] = Counter()
     for num_steps, kind, language in _test_classes(size):
         while True:
             problem = draw_problem(rng, num_steps, kind, language, split)
-            if problem.canonical not in seen:
+            if problem.prompt not in prompts and uses[problem.canonical] < MAX_USES:
                 break
-        seen.add(problem.canonical)
+        prompts.add(problem.prompt)
+        uses[problem.canonical] += 1
         problems.append(problem)
     rng.shuffle(problems)
     return problems
@@ -130,9 +142,6 @@ def _draw_story(rng: Random, num_steps: int, language: str) -> Problem:
     prompt = _tell(rng, story, language)
     lines, answer, checker = _solve(story, language)
     canonical = f"{story.structure}:{expressions.canonical(story.node)}"
-    if story.versus is not None:
-        sides = sorted((expressions.canonical(story.node), expressions.canonical(story.versus)))
-        canonical = "compare:" + "|".join(sides)
     if story.clock_hour is not None:
         canonical += f"@{story.clock_hour}"
     return Problem("story", language, num_steps, prompt, answer, "\n".join(lines), canonical, checker)
@@ -160,13 +169,6 @@ def _solve(story: Story, language: str) -> tuple[list[str], str, str]:
             lines += [f"{minute}-60={minute - 60}", f"{hour}+1={hour + 1}"]
             hour, minute = hour + 1, minute - 60
         answer, checker = f"{hour}:{minute:02d}", "clock"
-    elif story.versus is not None and story.names is not None:
-        other = expressions.work(story.versus)
-        lines += other.lines
-        sign = ">" if worked.value > other.value else "<"
-        lines.append(f"{worked.value}{sign}{other.value}")
-        check = f"{max(worked.value, other.value)}-{min(worked.value, other.value)}={abs(worked.value - other.value)}"
-        answer, checker = story.names[worked.value < other.value], "name"
     elif worked.num_steps > 1:
         lines.insert(0, expressions.text(story.node))
     return [*lines, _CHECK[language] + check], answer, checker
