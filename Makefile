@@ -42,9 +42,11 @@ format: $(DEV_STAMP) ## rewrite the code to the format that lint wants
 test-parity: $(TRAIN_STAMP) ## tests against torch and transformers, which this installs (gigabytes)
 	$(BIN)/python -m pytest -m parity $(ARGS)
 
-bench: $(DEV_STAMP) ## measure what the README claims
-	$(BIN)/edge bench think --json
-	$(BIN)/edge bench speed --json
+bench: $(DEV_STAMP) ## measure what the README and the model card claim, and write it there (an hour or more)
+	$(BIN)/edge bench think --json --float-checkpoint models/spark/checkpoint \
+		--store docs/measured/think.json --card models/spark/checkpoint/README.md
+	$(BIN)/edge bench speed --json --shape hunyuan-1.8b --folder runs --store docs/measured/speed.json
+	$(BIN)/python -m bench_edge.readme --write
 
 set-up: $(STAMP) ## only set up
 

@@ -11,7 +11,9 @@ from typing import Any
 
 import models.spark
 from bench_edge.report import format_checks, format_table
-from bench_edge.think import GROUPS, share
+from bench_edge.think import GROUPS
+from bench_edge.think_run import MODES
+from bench_edge.think_tables import differences_table, outside_table, points, share, summary_cells
 from models.files import write_bytes_atomically
 
 CARD = """---
@@ -59,6 +61,12 @@ answer, the judge's counted apart.
 
 {overall}
 
+### Between policies
+
+Each difference is over the same problems, one by one.
+
+{differences}
+
 ### By number of steps
 
 {by_steps}
@@ -67,6 +75,10 @@ answer, the judge's counted apart.
 
 {by_task}
 
+### By task and number of steps
+
+{by_task_and_steps}
+
 ### By kind and number of steps
 
 {by_kind_and_steps}
@@ -74,6 +86,13 @@ answer, the judge's counted apart.
 ### By language
 
 {by_language}
+
+### Outside its world
+
+{num_outside} prompts that are no sums, apart from the problems above and drawn from the patterns it was trained on, in
+auto. Right is the short honest answer.
+
+{outside}
 
 {int4}## Promised figures
 
@@ -97,7 +116,10 @@ def render_model_card(report: dict[str, Any]) -> str:
         parameters=_parameters(),
         num_problems=results["num_problems"],
         overall=_table("policy", {name: policy["all"] for name, policy in policies.items()}),
+        differences=differences_table(results),
         **{group: _grouped(policies, group) for group in GROUPS},
+        num_outside=results["outside"]["num_prompts"],
+        outside=outside_table(results),
         int4=_int4(results.get("int4_minus_float_points")),
         checks=format_checks(report["checks"]),
         device=f"{report['device']} · commit {report['commit']} · seed {report['seed']}",
@@ -112,37 +134,23 @@ def _parameters() -> str:
 
 def _table(first: str, rows: dict[str, dict[str, Any]]) -> str:
     header = (first, "right", "of", "accuracy (95 %)", "thinking rate", "tokens", "judge tokens")
-    return format_table(header, [(name, *_cells(summary)) for name, summary in rows.items()])
+    return format_table(header, [_row(name, summary) for name, summary in rows.items()])
 
 
-def _cells(summary: dict[str, Any]) -> tuple[object, ...]:
-    right = summary["right"]
-    rate = f"{100 * summary['thinking_rate']['value']:.1f} %"
-    return (
-        right["count"],
-        right["total"],
-        share(right),
-        rate,
-        f"{summary['tokens']:.1f}",
-        f"{summary['judge_tokens']:.1f}",
-    )
+def _row(name: str, summary: dict[str, Any]) -> tuple[object, ...]:
+    return name, summary["right"]["count"], summary["right"]["total"], *summary_cells(summary)
 
 
 def _grouped(policies: dict[str, Any], field: str) -> str:
-    rows = {
-        f"{value}, {name}": policy[field][value]
-        for value in policies["off"][field]
-        for name, policy in policies.items()
-    }
+    """One row a group and policy; the many groups by task and steps leave out the label policy, which copies a mode."""
+    names = MODES if field == "by_task_and_steps" else tuple(policies)
+    rows = {f"{value}, {name}": policies[name][field][value] for value in policies["off"][field] for name in names}
     return _table(field.removeprefix("by_").replace("_", " ") + ", policy", rows)
 
 
 def _int4(comparison: dict[str, Any] | None) -> str:
     if not comparison:
         return ""
-    rows = []
-    for mode, row in comparison.items():
-        low, high = row["interval_95"]
-        rows.append((mode, share(row["float_right"]), f"{row['value']:+.2f} ({low:+.2f} to {high:+.2f})"))
+    rows = [(mode, share(row["float_right"]), points(row)) for mode, row in comparison.items()]
     table = format_table(("mode", "bf16, right", "int4 minus bf16, points (95 %)"), rows)
     return f"### int4 against bf16\n\n{table}\n\n"

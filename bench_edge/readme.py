@@ -12,58 +12,93 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from bench_edge.report import format_checks
 from bench_edge.speed import speed_table
-from bench_edge.think import tables
+from bench_edge.think_tables import tables
+from models.errors import EdgeError, UsageError
 from models.files import write_bytes_atomically
 
 ROOT = Path(__file__).resolve().parent.parent
 MEASURED_FOLDER = ROOT / "docs" / "measured"  # the JSON lines of the benches, as they were printed
 PACKAGES = ("edge", "models", "quantize", "bench_edge")
+PROMISED = (
+    *("A.on", "A.off1", "A.off3", "A.auto_acc", "A.auto_tok", "A.judge", "A.auto_rate", "A.int4"),
+    *("A.loop_1", "A.loop_2", "A.start"),
+)
 
 
-def main() -> int:
-    """Write the generated parts, or say which one is out of date."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--write", action="store_true", help="replace the parts instead of checking them")
+def main(arguments: list[str]) -> int:
+    """Write the generated parts, or say that they are out of date (1)."""
+    parser = argparse.ArgumentParser(prog="python -m bench_edge.readme", description=__doc__, allow_abbrev=False)
+    action = parser.add_mutually_exclusive_group(required=True)
+    action.add_argument("--write", action="store_true", help="make the parts anew")
+    action.add_argument("--check", action="store_true", help="only say whether they are fresh")
+    options = parser.parse_args(arguments)
     path = ROOT / "README.md"
     text = path.read_text("utf-8")
-    fresh = regenerate(text)
-    if parser.parse_args().write:
+    try:
+        fresh = regenerate(text)
+    except EdgeError as exc:
+        print(exc, file=sys.stderr)
+        return 1
+    if options.write:
         write_bytes_atomically(path, fresh.encode())
     elif fresh != text:
-        print("README.md is out of date; run python -m bench_edge.readme --write", file=sys.stderr)
+        print("README.md is out of date; run python -m bench_edge.readme --write.", file=sys.stderr)
         return 1
     return 0
 
 
-def regenerate(text: str) -> str:
-    """``text`` with every part between ``<!-- begin NAME -->`` and ``<!-- end NAME -->`` made anew."""
-    for name, make in PARTS.items():
-        begin, end = f"<!-- begin {name} -->\n", f"\n<!-- end {name} -->"
-        if text.count(begin) != 1 or text.count(end) != 1:
-            raise ValueError(f"README.md must have exactly one part called {name}")
-        before, rest = text.split(begin)
-        text = before + begin + make() + end + rest.split(end)[1]
+def regenerate(text: str, parts: Mapping[str, Callable[[], str]] | None = None) -> str:
+    """``text`` with every part (None: those of the README) made anew.
+
+    Raises UsageError for a part without its marks, and what the parts raise.
+    """
+    for name, make in (PARTS if parts is None else parts).items():
+        before, _, after = split_at_part(text, name)
+        text = before + make() + after
     return text
 
 
+def split_at_part(text: str, name: str) -> tuple[str, str, str]:
+    """What stands before, in and after the part ``name``; the marks belong to the outer two.
+
+    The marks are ``<!-- begin NAME -->`` and ``<!-- end NAME -->``. Raises UsageError unless each is there once.
+    """
+    begin, end = f"<!-- begin {name} -->\n", f"\n<!-- end {name} -->"
+    if text.count(begin) != 1 or text.count(end) != 1 or text.index(end) < text.index(begin) + len(begin):
+        raise UsageError(f"README.md must have exactly one part called {name}; put its two marks back.")
+    before, rest = text.split(begin)
+    part, after = rest.split(end)
+    return before + begin, part, end + after
+
+
 def stored_line(bench: str) -> dict[str, Any]:
-    """The last stored JSON line of ``bench``."""
-    line: dict[str, Any] = json.loads((MEASURED_FOLDER / f"{bench}.json").read_text("utf-8"))
+    """The stored JSON line of ``bench``. Raises UsageError where there is none."""
+    path = MEASURED_FOLDER / f"{bench}.json"
+    try:
+        line: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as exc:
+        raise UsageError(f"{path} does not hold the line of a bench ({exc}); run make bench.") from exc
     return line
 
 
 def measured_part() -> str:
-    """The promised figures and the benches' own tables, each with the command that made it."""
+    """The promised figures and the benches' own tables, each with the command that made it.
+
+    Raises UsageError where a promised figure was not measured.
+    """
     think, speed = stored_line("think"), stored_line("speed")
+    checks = [*think["checks"], *speed["checks"]]
+    if missing := [name for name in PROMISED if name not in {check["id"] for check in checks}]:
+        raise UsageError(f"The stored lines lack {', '.join(missing)}; run make bench, which measures all of them.")
     made_by = [f"`{line['command']}` on {line['device']}, commit {line['commit']}" for line in (think, speed)]
     parts = [
-        format_checks([*think["checks"], *speed["checks"]]),
+        format_checks(checks),
         f"Thinking on demand, {think['results']['num_problems']} held-out problems ({made_by[0]}):",
         *tables(think["results"]),
         f"Speed ({made_by[1]}):",
@@ -94,4 +129,4 @@ def help_part() -> str:
 PARTS: dict[str, Callable[[], str]] = {"measured": measured_part, "help": help_part, "tree": tree_part}
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(main(sys.argv[1:]))

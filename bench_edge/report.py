@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from edge.machine import describe_machine
+from models.errors import UsageError
+from models.files import write_bytes_atomically
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +68,15 @@ def describe_device() -> str:
 
 
 def current_commit() -> str:
-    """The short commit of the source tree, with ``+`` where it was changed; ``unknown`` outside a checkout."""
+    """The short commit of the source tree, with ``+`` where it was changed; ``unknown`` outside a checkout.
+
+    Texts and stored lines do not count: the benches themselves write them.
+    """
     root = Path(__file__).resolve().parent.parent
     try:
         commit = _git(root, "rev-parse", "--short", "HEAD")
-        return commit + ("+" if _git(root, "status", "--porcelain", "--untracked-files=no") else "")
+        changed = _git(root, "status", "--porcelain", "--untracked-files=no", "--", ".", ":!*.md", ":!docs")
+        return commit + ("+" if changed else "")
     except (OSError, subprocess.SubprocessError):
         return "unknown"
 
@@ -99,12 +105,27 @@ def format_checks(checks: Sequence[dict[str, Any]]) -> str:
     return format_table(("id", "what", "measured", "bar", "holds"), rows)
 
 
-def print_report(report: BenchReport, tables: Sequence[str], *, as_json: bool) -> None:
-    """Print the tables and the checks; with ``as_json`` one JSON line comes last."""
+def print_report(report: BenchReport, tables: Sequence[str], *, as_json: bool, store: Path | None = None) -> None:
+    """Print the tables and the checks; with ``as_json`` one JSON line comes last. ``store`` gets that line as a file.
+
+    Raises UsageError where ``store`` cannot be written.
+    """
     body = report.to_json()
     for table in tables:
         print(table, end="\n\n")
     print(format_checks(body["checks"]))
     print(f"\n{body['command']} · {body['device']} · commit {body['commit']} · seed {body['seed']}")
+    line = json.dumps(body, ensure_ascii=False)
     if as_json:
-        print(json.dumps(body, ensure_ascii=False))
+        print(line)
+    if store is not None:
+        store_line(store, line)
+
+
+def store_line(path: Path, line: str) -> None:
+    """Write ``line`` as the file ``path``, whole or not at all. Raises UsageError where that is impossible."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes_atomically(path, f"{line}\n".encode())
+    except OSError as exc:
+        raise UsageError(f"{path} cannot be written ({exc.strerror}); name another file with --store.") from exc

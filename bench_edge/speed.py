@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -16,6 +15,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench_edge.arguments import BenchParser, whole_number
 from bench_edge.bare_loop import BareLoop
 from bench_edge.report import BenchReport, Check, format_table, print_report
 from models.errors import BackendError, UsageError
@@ -44,17 +44,18 @@ def main(arguments: list[str]) -> int:
     median_start = statistics.median(results["start_s"])
     checks.append(Check("A.start", 'edge-chat "2+3=?", whole process, median seconds', median_start, 1.0, "at_most"))
     report = BenchReport("speed", arguments, SEED, results, checks)
-    print_report(report, [speed_table(results)], as_json=options.json)
+    print_report(report, [speed_table(results)], as_json=options.json, store=options.store)
     return 0
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="edge bench speed", description=__doc__, allow_abbrev=False)
+    parser = BenchParser("speed", __doc__)
     parser.add_argument("--shape", help="also a model of this true shape with random weights, such as hunyuan-1.8b")
     parser.add_argument("--folder", default=".", help="where the random model's file is kept")
-    parser.add_argument("--threads", type=int, help="threads of both loops (the runtime's choice if not given)")
-    parser.add_argument("--starts", type=int, default=7, help="how many whole processes to time")
-    parser.add_argument("--json", action="store_true", help="end with one JSON line")
+    parser.add_argument(
+        "--threads", type=whole_number, help="threads of both loops (the runtime's choice if not given)"
+    )
+    parser.add_argument("--starts", type=whole_number, default=7, help="how many whole processes to time")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.child:
@@ -97,7 +98,7 @@ def measure(model: str | None, repeats: int, tokens: int, threads: int | None) -
         prompt_tokens = _prompt_tokens(engine)
         prefill_s = statistics.median(_time_prefill(engine, prompt_tokens) for _ in range(3))
         time_runtime(engine, tokens)
-        peak_memory_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        memory_mib = peak_memory_mib()  # before the bare loop adds a second copy of the model
         with BareLoop(engine.model.path, engine.model.backend.num_threads) as bare:
             rows = [
                 (*time_runtime(engine, tokens), bare.decode(prompt_tokens, tokens) / tokens) for _ in range(repeats)
@@ -114,8 +115,19 @@ def measure(model: str | None, repeats: int, tokens: int, threads: int | None) -
             "bare_decode_tokens_per_s": 1 / bare_s,
             "decode_ratio": statistics.median(ratios),
             "decode_ratio_min_max": [ratios[0], ratios[-1]],
-            "peak_memory_mib": peak_memory_mib,
+            "peak_memory_mib": memory_mib,
         }
+
+
+def peak_memory_mib() -> float:
+    """Most memory this process has had resident, in MiB: VmHWM of Linux, which begins anew with a program.
+
+    ``ru_maxrss`` does not: it keeps, over fork and exec, what the parent once had.
+    """
+    for line in Path("/proc/self/status").read_text("utf-8").splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024
+    raise BackendError("This system does not tell a process's peak memory (no VmHWM in /proc/self/status).")
 
 
 def time_runtime(engine: Engine, tokens: int) -> tuple[float, float]:
@@ -126,6 +138,8 @@ def time_runtime(engine: Engine, tokens: int) -> tuple[float, float]:
     """
     first_s, _ = _time_answer(engine, 1)
     all_s, num_tokens = _time_answer(engine, tokens + 1)
+    if num_tokens < 2:
+        raise BackendError(f"{engine.model.name} ended its answer at its first token, so it has no decode speed.")
     return first_s, (all_s - first_s) / (num_tokens - 1)
 
 

@@ -1,156 +1,83 @@
 """Does thinking on demand pay: accuracy, tokens and thinking rate of spark's held-out problems, by mode.
 
-Knows: the fixed test set, the three modes, the label policy (think exactly where the generator counted two or more
-steps), and how a run resumes. Does not know: how a problem is made or answered; the runtime's public API does that.
+Knows: the fixed test set, the prompts outside the model's world, the label policy (think exactly where the generator
+counted two or more steps) and the promised figures. Does not know: how answers are made and kept (``think_run``), or
+how figures are shown (``think_tables``).
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
-import os
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from random import Random
+from tempfile import TemporaryDirectory
+from typing import Any
 
+from bench_edge.arguments import BenchParser, whole_number
 from bench_edge.intervals import Proportion, paired_difference
-from bench_edge.report import BenchReport, Check, format_table, print_report
+from bench_edge.report import BenchReport, Check, print_report
+from bench_edge.think_run import MODES, Outcome, ThinkRun
+from bench_edge.think_tables import tables
 from models.dialect import Think
-from models.spark.tasks import TEST_SEED, TEST_SIZE, Problem, test_set
+from models.errors import UsageError
+from models.spark.tasks import TEST_SEED, TEST_SIZE, Problem, draw_outside, test_set
 
-if TYPE_CHECKING:
-    from edge.engine import Engine
-
-MODES: tuple[Think, ...] = ("off", "on", "auto")
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one problem in one mode; tokens as in ``Usage``."""
-
-    mode: Think
-    index: int
-    is_right: bool
-    is_thought: bool
-    judge_tokens: int
-    thinking_tokens: int
-    answer_tokens: int
-
-    @property
-    def tokens(self) -> int:
-        """Thinking and answer tokens; the judge's are counted apart."""
-        return self.thinking_tokens + self.answer_tokens
+OUTSIDE_SIZE = 200
+PAIRS = (("auto", "label"), ("auto", "on"), ("auto", "off"), ("on", "off"))  # first minus second
 
 
 def main(arguments: list[str]) -> int:
     """Run the bench; see ``edge bench think --help``."""
     options = _parse(arguments)
-    problems = load_problems(options.limit)
-    outcomes = measure(options.model, problems)
-    float_outcomes = measure(options.float_model, problems) if options.float_model else None
-    report = build_report(arguments, problems, outcomes, float_outcomes)
-    print_report(report, tables(report.results), as_json=options.json)
+    problems, outside = test_set()[: options.limit], outside_set()[: options.limit]
+    run = ThinkRun()
+    outcomes = run.measure(options.model, problems)
+    outside_outcomes = run.measure(options.model, outside, ("auto",))["auto"]
+    float_outcomes = measure_float(run, options.float_checkpoint, problems) if options.float_checkpoint else None
+    report = build_report(arguments, problems, outcomes, float_outcomes, summarize_outside(outside, outside_outcomes))
+    print_report(report, tables(report.results), as_json=options.json, store=options.store)
     if options.card:
         from bench_edge.model_card import write_model_card
 
-        write_model_card(Path(options.card), report.to_json())
+        write_model_card(options.card, report.to_json())
+    run.finish()
     return 0
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="edge bench think", description=__doc__, allow_abbrev=False)
+    parser = BenchParser("think", __doc__)
     parser.add_argument("--model", help="bundle or GGUF file (the embedded spark if not given)")
-    parser.add_argument("--float-model", help="the same model unquantised, as a GGUF file or bundle, for A.int4")
-    parser.add_argument("--limit", type=int, default=TEST_SIZE, help="only the first N problems of the set")
-    parser.add_argument("--card", help="write the model card to this file")
-    parser.add_argument("--json", action="store_true", help="end with one JSON line")
-    return parser.parse_args(arguments)
+    parser.add_argument("--float-checkpoint", type=Path, help="the folder it was quantized from, for A.int4")
+    parser.add_argument("--limit", type=whole_number, default=TEST_SIZE, help="only the first N problems of each set")
+    parser.add_argument("--card", type=Path, help="write the model card to this file")
+    options = parser.parse_args(arguments)
+    if options.float_checkpoint and not options.float_checkpoint.is_dir():  # not after an hour of measuring
+        raise UsageError(f"There is no checkpoint folder at {options.float_checkpoint}; check the path.")
+    return options
 
 
-def load_problems(limit: int = TEST_SIZE) -> list[Problem]:
-    """The first ``limit`` problems of the fixed held-out set."""
-    return test_set()[:limit]
+def outside_set() -> list[Problem]:
+    """Prompts that are neither sums nor word problems, always the same, no prompt twice, languages in turn.
+
+    They are drawn from the patterns that the training draws from, so they show the habit, not its limits.
+    """
+    rng = Random(TEST_SEED)
+    problems: dict[str, Problem] = {}
+    while len(problems) < OUTSIDE_SIZE:
+        problem = draw_outside(rng, ("en", "zh")[len(problems) % 2])
+        problems.setdefault(problem.prompt, problem)
+    return list(problems.values())
 
 
-# --- measuring ------------------------------------------------------------------------------------------------------
+def measure_float(run: ThinkRun, checkpoint: Path, problems: Sequence[Problem]) -> dict[Think, list[Outcome]]:
+    """The same problems through the same runtime, with every weight as ``checkpoint`` has it."""
+    from quantize.pipeline import quantize_checkpoint
+    from quantize.recipe import QuantRecipe
 
-
-def measure(model: str | None, problems: Sequence[Problem]) -> dict[Think, list[Outcome]]:
-    """Answer every problem greedily in every mode, one process a core; resumes what an interrupted run left behind."""
-    from edge.state import state_folder
-
-    jobs = [(mode, index) for mode in MODES for index in range(len(problems))]
-    path = state_folder() / "bench" / f"think-{_fingerprint(model, problems)}.jsonl"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    done = {(outcome.mode, outcome.index): outcome for outcome in _read_outcomes(path)}
-    todo = [job for job in jobs if job not in done]
-    with path.open("a", encoding="utf-8") as file:
-        for number, outcome in enumerate(_answer_all(model, problems, todo), 1):
-            done[outcome.mode, outcome.index] = outcome
-            file.write(json.dumps(asdict(outcome)) + "\n")
-            if number % 250 == 0 or number == len(todo):
-                file.flush()
-                print(f"{model or 'spark'}: {number} of {len(todo)} answers", file=sys.stderr, flush=True)
-    path.unlink()
-    return {mode: [done[mode, index] for index in range(len(problems))] for mode in MODES}
-
-
-def _fingerprint(model: str | None, problems: Sequence[Problem]) -> str:
-    """Names a run: the model file's identity and the questions, so that only the same run is resumed."""
-    from edge.model_source import find_model
-
-    stat = find_model(model).gguf_path.stat()
-    text = "\n".join(problem.prompt for problem in problems)
-    return hashlib.sha256(f"{model} {stat.st_size} {stat.st_mtime_ns} {text}".encode()).hexdigest()[:16]
-
-
-def _read_outcomes(path: Path) -> Iterator[Outcome]:
-    """Outcomes of an interrupted run; a last line that was cut off is skipped."""
-    if path.exists():
-        for line in path.read_text("utf-8").splitlines():
-            try:
-                yield Outcome(**json.loads(line))
-            except (ValueError, TypeError):
-                continue
-
-
-_worker_state: tuple[Engine, Sequence[Problem]] | None = None  # of one worker process
-
-
-def _start_worker(model: str | None, problems: Sequence[Problem]) -> None:
-    global _worker_state
-    from edge.engine import load
-
-    _worker_state = load(model, num_threads=1, context_size=1024), problems
-
-
-def _answer_one(job: tuple[Think, int]) -> Outcome:
-    from edge.chat_types import AnswerOptions
-
-    assert _worker_state is not None
-    engine, problems = _worker_state
-    mode, index = job
-    answer = engine.answer(problems[index].prompt, AnswerOptions(think=mode, temperature=0.0, max_tokens=400))
-    usage = answer.usage
-    return Outcome(
-        mode,
-        index,
-        problems[index].check(answer.answer),
-        bool(answer.decision.think),
-        usage.judge_tokens,
-        usage.thinking_tokens,
-        usage.answer_tokens,
-    )
-
-
-def _answer_all(model: str | None, problems: Sequence[Problem], jobs: list[tuple[Think, int]]) -> Iterator[Outcome]:
-    num_workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    with ProcessPoolExecutor(num_workers, initializer=_start_worker, initargs=(model, problems)) as pool:
-        yield from pool.map(_answer_one, jobs, chunksize=32)
+    with TemporaryDirectory() as folder:
+        bundle = quantize_checkpoint(checkpoint, Path(folder) / "float", QuantRecipe(bits=32), name="float reference")
+        return run.measure(str(bundle.path), problems)
 
 
 # --- figures --------------------------------------------------------------------------------------------------------
@@ -177,6 +104,7 @@ GROUPS: dict[str, Callable[[Problem], str]] = {
     "by_steps": lambda problem: str(problem.num_steps),
     "by_task": lambda problem: _task(problem),
     "by_kind_and_steps": lambda problem: f"{problem.kind} of {problem.num_steps}",
+    "by_task_and_steps": lambda problem: f"{_task(problem)} of {problem.num_steps}",
     "by_language": lambda problem: problem.language,
 }
 
@@ -201,23 +129,41 @@ def build_report(
     problems: Sequence[Problem],
     outcomes: dict[Think, list[Outcome]],
     float_outcomes: dict[Think, list[Outcome]] | None,
+    outside: dict[str, Any],
 ) -> BenchReport:
-    """All figures of the run and the promised ones among them."""
+    """All figures of the run and the promised ones among them; ``outside`` is what ``summarize_outside`` returned."""
     policies = with_label_policy(problems, outcomes)
     results: dict[str, Any] = {"num_problems": len(problems), "policies": {}}
     for name, rows in policies.items():
         groups = {group: group_by(problems, rows, group_of) for group, group_of in GROUPS.items()}
         results["policies"][name] = {"all": summarize(rows), **groups}
-    difference, interval = paired_difference(
-        [outcome.is_right for outcome in policies["auto"]], [outcome.is_right for outcome in policies["label"]]
-    )
-    results["auto_minus_label_points"] = {"value": 100 * difference, "interval_95": [100 * end for end in interval]}
-    checks = think_checks(problems, policies, 100 * difference)
+    results["differences_points"] = {
+        f"{first}_minus_{second}": points_between(policies[first], policies[second]) for first, second in PAIRS
+    }
+    checks = think_checks(problems, policies, results["differences_points"]["auto_minus_label"]["value"])
     if float_outcomes:
         results["int4_minus_float_points"] = compare_modes(outcomes, float_outcomes)
         worst = min(row["value"] for row in results["int4_minus_float_points"].values())
         checks.append(Check("A.int4", "int4 against bf16, worst mode, points", worst, -1.5, "at_least"))
+    results["outside"] = outside
     return BenchReport("think", arguments, TEST_SEED, results, checks)
+
+
+def points_between(first: Sequence[Outcome], second: Sequence[Outcome]) -> dict[str, Any]:
+    """Accuracy of ``first`` minus ``second`` over the same problems, in points, with its 95 % interval."""
+    difference, interval = paired_difference(
+        [outcome.is_right for outcome in first], [outcome.is_right for outcome in second]
+    )
+    return {"value": 100 * difference, "interval_95": [100 * end for end in interval]}
+
+
+def summarize_outside(problems: Sequence[Problem], outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """How many prompts outside the model's world got the honest answer that says so; no part of the 5,000."""
+    return {
+        "num_prompts": len(problems),
+        "all": summarize(outcomes),
+        "by_language": group_by(problems, outcomes, GROUPS["by_language"]),
+    }
 
 
 def compare_modes(
@@ -226,19 +172,21 @@ def compare_modes(
     """Accuracy against the unquantised model on the same problems, in points, by mode."""
     comparison: dict[str, dict[str, Any]] = {}
     for mode in MODES:
-        difference, interval = paired_difference(
-            [outcome.is_right for outcome in outcomes[mode]], [outcome.is_right for outcome in float_outcomes[mode]]
-        )
         right = Proportion(sum(outcome.is_right for outcome in float_outcomes[mode]), len(float_outcomes[mode]))
-        ends = [100 * end for end in interval]
-        comparison[mode] = {"value": 100 * difference, "interval_95": ends, "float_right": right.to_json()}
+        difference = points_between(outcomes[mode], float_outcomes[mode])
+        comparison[mode] = {**difference, "float_right": right.to_json()}
     return comparison
 
 
 def think_checks(
     problems: Sequence[Problem], policies: dict[str, list[Outcome]], auto_minus_label_points: float
 ) -> list[Check]:
-    """The promised figures of thinking on demand."""
+    """The promised figures of thinking on demand.
+
+    A.auto_tok is all thinking and answer tokens of auto over those of the label policy. The fixed opening behind the
+    marker (``<think>`` or ``<answer>`` with its line breaks) is put into the model's mouth in auto as it is in the
+    forced modes and counted in neither, so identical texts cost the same; what auto pays for its choice is A.judge.
+    """
 
     def right(policy: str, steps: Sequence[int]) -> float:
         rows = [outcome.is_right for outcome in policies[policy] if problems[outcome.index].num_steps in steps]
@@ -256,29 +204,3 @@ def think_checks(
         Check("A.judge", "most judge and marker tokens of a prompt", judge, 6, "at_most"),
         Check("A.auto_rate", "auto, thinking rate", rate, 0.48, "at_most"),
     ]
-
-
-def tables(results: dict[str, Any]) -> list[str]:
-    """What a person reads: all policies, then each by number of steps."""
-    policies: dict[str, Any] = results["policies"]
-    overall = format_table(
-        ("policy", "right (95 %)", "thinking rate", "tokens", "judge tokens"),
-        [(name, *summary_cells(policy["all"])) for name, policy in policies.items()],
-    )
-    steps = sorted(policies["off"]["by_steps"])
-    by_steps = format_table(
-        ("right, by steps", *steps),
-        [(name, *(share(policy["by_steps"][step]["right"]) for step in steps)) for name, policy in policies.items()],
-    )
-    return [overall, by_steps]
-
-
-def share(proportion: dict[str, Any]) -> str:
-    """A stored proportion in words: per cent and interval."""
-    return str(Proportion(proportion["count"], proportion["total"]))
-
-
-def summary_cells(summary: dict[str, Any]) -> tuple[str, ...]:
-    """Table cells of one summary."""
-    rate = f"{100 * summary['thinking_rate']['value']:.1f} %"
-    return share(summary["right"]), rate, f"{summary['tokens']:.1f}", f"{summary['judge_tokens']:.1f}"

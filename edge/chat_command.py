@@ -9,10 +9,9 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from edge.chat_history import keep_turn
-from edge.chat_types import AnswerOptions, Message
+from edge.chat_types import Answer, AnswerOptions, Message
 from edge.conversation import Conversation
 from edge.engine import Engine, load
 from edge.prompt_file import PromptLine, read_prompt_file
@@ -92,7 +91,7 @@ def _details(engine: Engine) -> tuple[str, ...]:
 
 
 def answer_once(request: ChatRequest, prompt: str) -> int:
-    """One prompt, one answer, streamed or as one JSON object; 1 when Ctrl-C cut it short."""
+    """One prompt, one answer, streamed or as one JSON object; 1 when it is empty or Ctrl-C cut it short."""
     screen = Screen(shows_thinking=request.shows_thinking)
     with open_engine(request, screen) as engine:
         running = engine.stream(_with_system(request.system, Message("user", prompt)), request.options)
@@ -104,17 +103,19 @@ def answer_once(request: ChatRequest, prompt: str) -> int:
                 answer = screen.show(running)
     if request.keeps_history and (warning := keep_turn(prompt, answer)):
         screen.note(warning)
-    return EXIT_FAILED if answer.finish_reason == "stopped" else EXIT_ANSWERED
+    return EXIT_ANSWERED if answer.has_answer and answer.finish_reason != "stopped" else EXIT_FAILED
 
 
 def answer_file(request: ChatRequest, path: Path) -> int:
-    """Every prompt of a file, one JSON object a line, on one engine; 1 when one of them failed."""
+    """Every prompt of a file, one JSON object a line, on one engine; 1 when one of them failed or is empty."""
     num_failed = 0
     lines = read_prompt_file(path)
     with open_engine(request, Screen()) as engine:
         for line in lines:
             try:
-                result = _answer_line(engine, request, line)
+                answer = _answer_line(engine, request, line)
+                num_failed += not answer.has_answer
+                result = answer.to_json()
             except EdgeError as exc:
                 num_failed += 1
                 result = {"line": line.number, "error": str(exc)}
@@ -122,9 +123,9 @@ def answer_file(request: ChatRequest, path: Path) -> int:
     return EXIT_FAILED if num_failed else EXIT_ANSWERED
 
 
-def _answer_line(engine: Engine, request: ChatRequest, line: PromptLine) -> dict[str, Any]:
+def _answer_line(engine: Engine, request: ChatRequest, line: PromptLine) -> Answer:
     running = engine.stream(_with_system(request.system, *line.messages()), request.options)
-    return running.result.to_json()
+    return running.result
 
 
 def _with_system(system: str | None, *messages: Message) -> tuple[Message, ...]:

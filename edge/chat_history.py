@@ -16,14 +16,17 @@ FILE_NAME = "history.jsonl"
 
 def keep_turn(prompt: str, answer: Answer) -> str | None:
     """Add a turn to the history. Returns None, or a sentence for the user where it cannot be written."""
-    path = state_folder() / FILE_NAME
     line = json.dumps({"prompt": prompt, "thinking": answer.thinking, "answer": answer.answer}, ensure_ascii=False)
     try:
+        path = state_folder() / FILE_NAME
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with open(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "w", encoding="utf-8") as file:
             file.write(line + "\n")
     except OSError as exc:
-        return f"This chat is not kept: {path} cannot be written ({exc.strerror}); set EDGE_STATE to another folder."
+        return (
+            f"This chat is not kept: {exc.filename or FILE_NAME} cannot be written ({exc.strerror}); "
+            "set EDGE_STATE to another folder."
+        )
     return None
 
 

@@ -88,7 +88,11 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """Seconds of one answer, by stage. ``ttft_s``: from the request to the first visible (thinking or answer) text."""
+    """Seconds of one answer, by stage; a request counts from when its first event is asked for.
+
+    ``queue_s``: from the request until the engine was free. ``ttft_s``: from the request to the first visible (thinking
+    or answer) text.
+    """
 
     queue_s: float = 0.0
     load_s: float = 0.0
@@ -114,6 +118,11 @@ class Answer:
     finish_reason: FinishReason
     model: str
     backend: str
+
+    @property
+    def has_answer(self) -> bool:
+        """Whether something was answered; thinking alone is no answer."""
+        return bool(self.answer.strip())
 
     def to_json(self) -> dict[str, Any]:
         """The object that ``--json`` prints; its keys are fixed."""

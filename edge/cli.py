@@ -7,6 +7,7 @@ Exit codes: 0 answered, 2 a wrong use (an option, an empty or too long prompt), 
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -16,7 +17,7 @@ from typing import Annotated, Any
 
 import typer
 
-from edge.cli_chat import Backend, ContextSize, DialectName, Model, Threads, Verbose, Version, chat
+from edge.cli_chat import Backend, ContextSize, DialectName, Model, Threads, Version, chat
 from models.errors import EdgeError, UsageError
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
@@ -26,7 +27,8 @@ COMMAND_LINE_ERROR: type[Any] = typer.BadParameter.__mro__[2]
 
 TYPER_INTERRUPTED = 130  # what typer makes of a Ctrl-C that nobody caught
 
-CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+HELP_OPTIONS = ["-h", "--help"]
+CONTEXT = {"help_option_names": HELP_OPTIONS, "max_content_width": 100}
 PASS_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
 
 
@@ -50,7 +52,7 @@ chat_app.command()(chat)
 
 
 @app.callback()
-def edge(verbose: Verbose = False, version: Version = False) -> None:
+def edge(version: Version = False) -> None:
     """Flags of ``edge`` itself."""
 
 
@@ -79,9 +81,15 @@ def doctor(
 
 @app.command(context_settings=PASS_ON)
 def bench(context: typer.Context, name: Annotated[str, typer.Argument(metavar="NAME")] = "") -> int:
-    """Measure: think, speed; each takes --json and flags of its own (edge bench NAME --help)."""
-    from bench_edge import run
+    """Measure; each bench takes --json and flags of its own (edge bench NAME --help)."""
+    from bench_edge import BENCHES, run
 
+    if name in HELP_OPTIONS:
+        lines = (f"  {bench}  {measured}" for bench, measured in BENCHES.items())
+        typer.echo("\n".join(["Usage: edge bench NAME [--json] [OPTIONS]  (edge bench NAME --help)", "", *lines]))
+        return EXIT_OK
+    if not name:
+        raise UsageError(f"A bench has to be named: {', '.join(BENCHES)}; edge bench --help says what they measure.")
     return run(name, context.args)
 
 
@@ -156,17 +164,26 @@ def run(command: typer.Typer, name: str, arguments: list[str]) -> int:
     except EdgeError as exc:
         return complain(str(exc), EXIT_USAGE if isinstance(exc, UsageError) else EXIT_FAILED)
     except BrokenPipeError:  # the reader has enough, as in ``| head -1``: nothing is wrong
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at its exit
+        drop_output()
         return EXIT_FAILED
     except typer.Abort:
         return complain("Interrupted.", EXIT_FAILED)
     except Exception as exc:  # the last wall before a person
+        if isinstance(exc, OSError) and exc.errno == errno.ENOSPC:
+            drop_output()
+            what = exc.filename or "The output"
+            return complain(f"{what} cannot be written ({exc.strerror}); make room and try again.", EXIT_FAILED)
         if {"--verbose", "-v"} & set(arguments):
             traceback.print_exc()
         kind = f"{type(exc).__name__}: {exc}" if str(exc) else type(exc).__name__
         return complain(
             f"Something unexpected happened ({kind}); --verbose shows where, please report it.", EXIT_FAILED
         )
+
+
+def drop_output() -> None:
+    """Let what is left for standard output vanish, or the interpreter complains about it at its exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def complain(sentence: str, code: int) -> int:

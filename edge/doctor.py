@@ -142,11 +142,11 @@ def _packages() -> Facts:
 
 
 def _state() -> Facts:
+    if warning := write_state(PROBE_NAME, {}):
+        return {"note": warning}
     folder = state_folder()
-    warning = write_state(PROBE_NAME, {})
-    if warning is None:
-        (folder / PROBE_NAME).unlink(missing_ok=True)
-    return {"folder": str(folder), "note": warning} if warning else {"folder": str(folder)}
+    (folder / PROBE_NAME).unlink(missing_ok=True)
+    return {"folder": str(folder)}
 
 
 def _loaded(

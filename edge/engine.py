@@ -141,7 +141,7 @@ class Engine:
         """
         turns = (Message("user", messages),) if isinstance(messages, str) else tuple(messages)
         stop = Event()
-        return RunningAnswer(self._events(turns, options or AnswerOptions(), stop, when_done, self._clock()), stop)
+        return RunningAnswer(self._events(turns, options or AnswerOptions(), stop, when_done), stop)
 
     def answer(self, messages: str | Sequence[Message], options: AnswerOptions | None = None) -> Answer:
         """The whole answer at once: the stream, joined. Raises what the events of ``stream`` raise."""
@@ -154,15 +154,24 @@ class Engine:
         return Session(self, system=system)
 
     def close(self) -> None:
-        """Free the device; an answer under way is stopped first. Safe to call twice."""
+        """Free the device; never waits, safe from any thread and to call twice.
+
+        An answer under way in another thread is stopped, and frees the device when it ends or is dropped.
+        """
         self._is_closed = True
-        if self._running_stop is not None:
-            self._running_stop.set()
+        if (running_stop := self._running_stop) is not None:
+            running_stop.set()
         if self._owner == get_ident():  # this thread's answer rests at an event, and will see that we closed
             self.model.backend.close()
-            return
-        with self._lock:
-            self.model.backend.close()
+        else:
+            self._free_unless_busy()
+
+    def _free_unless_busy(self) -> None:
+        if self._lock.acquire(blocking=False):
+            try:
+                self.model.backend.close()
+            finally:
+                self._lock.release()
 
     def _events(
         self,
@@ -170,8 +179,8 @@ class Engine:
         options: AnswerOptions,
         stop: Event,
         when_done: Callable[[Answer], None] | None,
-        asked_at_s: float,
     ) -> Generator[StreamEvent, None, None]:
+        asked_at_s = self._clock()  # this runs when the first event is asked for
         with self._turn(stop):
             waited = Waited(asked_at_s, queue_s=self._clock() - asked_at_s, load_s=self._load_s)
             self._load_s = 0.0  # the first answer waited for it, the later ones do not
@@ -187,11 +196,15 @@ class Engine:
         """Wait until the engine is free, and keep it."""
         if self._owner == get_ident():
             raise UsageError("This thread's last answer is still under way; read it to its end, or close it.")
-        with self._lock:
-            if self._is_closed:
-                raise UsageError("This engine is closed; load the model again.")
-            self._owner, self._running_stop = get_ident(), stop
-            try:
-                yield
-            finally:
-                self._owner = self._running_stop = None
+        try:
+            with self._lock:
+                self._owner, self._running_stop = get_ident(), stop  # from here on ``close`` stops this answer
+                try:
+                    if self._is_closed:
+                        raise UsageError("This engine is closed; load the model again.")
+                    yield
+                finally:
+                    self._owner = self._running_stop = None
+        finally:
+            if self._is_closed:  # asked after the lock is free: whoever closes either gets the lock or is seen here
+                self._free_unless_busy()

@@ -41,10 +41,15 @@ def find_model(model: str | Path | None) -> ModelSource:
                 f"This installation lacks its embedded model ({path}); install it again, or name a model."
             )
         return _from_bundle(path)
-    path = Path(model).expanduser()
-    if path.is_dir():
+    try:
+        path = Path(model).expanduser()
+        is_folder, is_file = path.is_dir(), path.is_file()
+    except (OSError, RuntimeError) as exc:  # too long a name, a folder that is closed to us; a home that is not there
+        reason = exc.strerror if isinstance(exc, OSError) else str(exc).rstrip(".")
+        raise BundleError(f"The model {str(model)!r} cannot be looked up ({reason}); check its path.") from exc
+    if is_folder:
         return _from_bundle(path)
-    if path.is_file():
+    if is_file:
         return _from_file(path)
     raise BundleError(
         f"There is no model at {str(model)!r}; name a bundle's folder or a .gguf file, or none for the embedded model."

@@ -23,33 +23,24 @@ class Sampler:
     """Picks tokens, the same ones for the same seed and logits.
 
     ``temperature`` 0 (in fact below 0.001) is greedy, and the lowest id wins a tie; ``top_k`` 0 and ``top_p`` 1 are no
-    limit; ``seed`` None takes a fresh one. ``banned`` ids are never picked.
+    limit; ``seed`` None takes a fresh one.
     """
 
-    def __init__(
-        self,
-        temperature: float = 0.0,
-        top_k: int = 0,
-        top_p: float = 1.0,
-        seed: int | None = None,
-        banned: Sequence[int] = (),
-    ) -> None:
+    def __init__(self, temperature: float = 0.0, top_k: int = 0, top_p: float = 1.0, seed: int | None = None) -> None:
         self._temperature = temperature
         self._top_k = top_k
         self._top_p = top_p
-        self._banned = list(banned)
         is_greedy = temperature < GREEDY_BELOW or top_k == 1
         self._random = None if is_greedy else np.random.default_rng(seed)
 
     def pick(self, logits: NDArray[np.float32], banned: Sequence[int] = ()) -> int:
         """The next token from ``(vocab_size,) float32`` logits, which are left as they are.
 
-        ``banned`` is added to the ids banned for good. Raises BackendError for logits that allow no choice: NaN,
-        +infinity, or -infinity throughout.
+        ``banned`` ids are not picked. Raises BackendError for logits that allow no choice: NaN, +infinity, or -infinity
+        throughout.
         """
-        if banned or self._banned:
+        if banned:
             logits = logits.copy()
-            logits[self._banned] = -np.inf
             logits[list(banned)] = -np.inf
         best = int(logits.argmax())  # NaN counts as the largest here, so that this one number tells of both troubles
         if not math.isfinite(logits[best]):

@@ -6,6 +6,7 @@ Does not know: what the files mean. The folder may be moved (``EDGE_STATE``) or 
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -13,18 +14,24 @@ from typing import Any
 
 
 def state_folder() -> Path:
-    """``EDGE_STATE`` where set, else ``edge-think`` in XDG_STATE_HOME or ``~/.local/state``; it need not exist."""
-    if named := os.environ.get("EDGE_STATE"):
-        return Path(named).expanduser()
-    home = os.environ.get("XDG_STATE_HOME")
-    return (Path(home) if home else Path.home() / ".local" / "state") / "edge-think"
+    """``EDGE_STATE`` where set, else ``edge-think`` in XDG_STATE_HOME or ``~/.local/state``; it need not exist.
+
+    Raises OSError for a user without a home folder.
+    """
+    try:
+        if named := os.environ.get("EDGE_STATE"):
+            return Path(named).expanduser()
+        home = os.environ.get("XDG_STATE_HOME")
+        return (Path(home) if home else Path.home() / ".local" / "state") / "edge-think"
+    except RuntimeError as exc:
+        raise OSError(errno.ENOENT, str(exc).rstrip("."), "the state folder") from exc
 
 
 def read_state(name: str) -> dict[str, Any]:
     """The JSON object in the state file ``name``; empty where it is missing, unreadable or damaged."""
     try:
         value = json.loads((state_folder() / name).read_bytes())
-    except (OSError, ValueError, RecursionError, RuntimeError):  # RuntimeError: a user without a home folder
+    except (OSError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
 
@@ -36,20 +43,12 @@ def write_state(name: str, value: dict[str, Any]) -> str | None:
     """
     from models.files import json_bytes, write_bytes_atomically  # not needed on a start that only reads
 
+    shown = name
     try:
-        folder = state_folder()
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_bytes_atomically(folder / name, json_bytes(value))
-    except (OSError, RuntimeError) as exc:
-        reason = exc.strerror if isinstance(exc, OSError) else str(exc)
-        return (
-            f"Nothing can be remembered in {_shown(name)} ({reason}); set EDGE_STATE to a folder that can be written."
-        )
+        path = state_folder() / name
+        shown = str(path)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_bytes_atomically(path, json_bytes(value))
+    except OSError as exc:
+        return f"Nothing can be remembered in {shown} ({exc.strerror}); set EDGE_STATE to a folder that can be written."
     return None
-
-
-def _shown(name: str) -> str:
-    try:
-        return str(state_folder() / name)
-    except RuntimeError:
-        return name

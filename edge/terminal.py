@@ -55,8 +55,9 @@ class Screen:
         shown = ""  # the kind of text printed last
         try:
             for event in events:
+                text = printable(event.text) if self._is_terminal else event.text
                 if event.kind == "answer" or (event.kind == "thinking" and self.shows_thinking):
-                    self._write(self._heading(shown, event.kind) + self._printable(event.text))
+                    self._write(self._heading(shown, event.kind) + text)
                     shown = event.kind
                 result = event.result or result
         finally:  # what went wrong is told on a line of its own, and not dimmed
@@ -67,7 +68,7 @@ class Screen:
 
     def note(self, sentence: str) -> None:
         """One line on standard error, dimmed where it can be."""
-        line = self._printable(sentence)
+        line = printable(sentence) if sys.stderr.isatty() else sentence
         print(f"{DIM}{line}{NORMAL}" if self._dims_notes else line, file=sys.stderr, flush=True)
 
     def _heading(self, shown: str, kind: str) -> str:
@@ -83,16 +84,18 @@ class Screen:
     def _tail(self, shown: str) -> str:
         return (NORMAL if shown == "thinking" and self._dims_output else "") + ("\n" if shown else "")
 
-    def _printable(self, text: str) -> str:
-        return text.translate(_UNPRINTABLE) if self._is_terminal else text
-
     def _write(self, text: str) -> None:
         sys.stdout.write(text)
         sys.stdout.flush()
 
 
+def printable(text: str) -> str:
+    """``text`` without what would steer a terminal."""
+    return text.translate(_UNPRINTABLE)
+
+
 def closing_line(answer: Answer) -> str:
-    """Mode and why, tokens, time to first token, speed, and how it ended unless that was of its own accord."""
+    """Mode and why, tokens, time to first token, speed, and how it ended unless that was with an answer."""
     usage, timings, decision = answer.usage, answer.timings, answer.decision
     mode = {True: "think on", False: "think off", None: "think undecided"}[decision.think]
     judge = f"{usage.judge_tokens} judge + " if usage.judge_tokens else ""
@@ -103,8 +106,11 @@ def closing_line(answer: Answer) -> str:
     if timings.ttft_s:
         parts.append(f"first token {timings.load_s + timings.ttft_s:.2f} s")
     parts.append(f"{timings.decode_tokens_per_s:.0f} tokens/s")
-    if answer.finish_reason in ENDINGS:
-        parts.append(ENDINGS[answer.finish_reason])
+    ending = ENDINGS.get(answer.finish_reason, "")
+    if not answer.has_answer:
+        parts.append(f"no answer: {ending or 'the model ended by itself'}")
+    elif ending:
+        parts.append(ending)
     return f"[{' · '.join(parts)}]"
 
 

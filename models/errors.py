@@ -10,9 +10,8 @@ catch).
     │   ├── UnknownFamilyError     a model family or dialect this project has no row for
     │   ├── CheckpointError        a folder of safetensors that is damaged, incomplete or misshapen
     │   └── BundleError            a bundle or GGUF file that is missing, damaged, truncated or foreign
-    ├── BackendError               a runtime that is missing, broken or out of resources
-    │   └── ContextFullError       the sequence has no room for another token
-    └── StateError                 the state folder cannot be used
+    └── BackendError               a runtime that is missing, broken or out of resources
+        └── ContextFullError       the sequence has no room for another token
 """
 
 
@@ -50,7 +49,3 @@ class BackendError(EdgeError):
 
 class ContextFullError(BackendError):
     """The sequence has no room for another token."""
-
-
-class StateError(EdgeError):
-    """The state folder cannot be used."""

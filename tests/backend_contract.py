@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tiny_models import random_tokens
 
 from edge.backends.base import Backend, PrefillResult
-from models.errors import BackendError, ContextFullError
+from models.errors import BackendError, ContextFullError, UsageError
 
 CONTEXT = 700
 TOKENS = random_tokens(300)
@@ -42,6 +42,13 @@ class BackendContract:
     def test_attributes(self, backend: Backend) -> None:
         assert (backend.context_size, backend.num_sequences) == (CONTEXT, 2)
         assert backend.vocab_size > 255 and backend.num_threads >= 1 and backend.kv_bytes_per_token >= 0
+
+    def test_threads_can_be_set(self, backend: Backend) -> None:
+        """A call that comes in while others run may be given fewer cores."""
+        backend.set_threads(2)
+        assert backend.num_threads == 2
+        with pytest.raises(UsageError, match="threads is 0"):
+            backend.set_threads(0)
 
     def test_prefill_keeps_the_common_prefix(self, backend: Backend) -> None:
         """A second turn must pay for its new tokens only, and one that differs early must not keep what follows."""

@@ -135,7 +135,19 @@ def test_thinking_is_printed_in_a_pipe_only_when_asked_for(bundle: Path) -> None
     few = ["--model", str(bundle), "-n", "6", "--temperature", "0", "--threads", "1", "--think", "on"]
     assert call(CHAT, "2+3=?", *few).stdout == b""
     assert call(CHAT, "2+3=?", *few, "--show-thinking").stdout.startswith(b"[thinking]\n")
-    assert call(CHAT, "2+3=?", *few, "--hidethinking").returncode == 0
+    hidden = call(CHAT, "2+3=?", *few, "--hidethinking")
+    assert (hidden.returncode, hidden.stdout) == (1, b"")
+
+
+def test_an_empty_answer_is_a_failure_with_its_reason(bundle: Path, tmp_path: Path) -> None:
+    """A script that reads nothing has to see from the exit code that there was no answer."""
+    few = ["--model", str(bundle), "-n", "6", "--temperature", "0", "--threads", "1", "--think", "on"]
+    result = call(CHAT, "2+3=?", *few)
+    assert result.returncode == 1
+    assert result.stderr.decode().rstrip().endswith("· no answer: cut at --max-tokens]")
+    assert call(CHAT, "2+3=?", "--json", *few).returncode == 1
+    (tmp_path / "prompts.jsonl").write_text('"2+3=?"')
+    assert call(CHAT, "--jsonl", str(tmp_path / "prompts.jsonl"), *few).returncode == 1
 
 
 def test_jsonl_answers_each_line_and_says_which_failed(few: list[str], tmp_path: Path) -> None:
@@ -206,6 +218,19 @@ def test_closed_output(few: list[str], closed: str) -> None:
     assert b"unexpected" not in result.stderr
 
 
+@pytest.mark.parametrize("command", [[*EDGE, "--version"], [*CHAT, "hi"], [*CHAT, "hi", "--json"]])
+def test_full_disk_behind_the_output(few: list[str], command: list[str]) -> None:
+    """What is left in the buffer must not fail a second time when the interpreter ends."""
+    options = few if "hi" in command else []
+    result = subprocess.run(
+        ["sh", "-c", 'exec "$0" "$@" </dev/null >/dev/full', *command, *options],
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert "The output cannot be written (No space left on device)" in complaint(result, 1)
+
+
 def test_a_silent_pipe_beside_a_prompt_is_not_waited_for(few: list[str]) -> None:
     """Schedulers and wrappers leave an open pipe as standard input: reading it to its end would hang for ever."""
     far_end, held_open = os.pipe()
@@ -274,11 +299,14 @@ def test_unknown_checkpoint_family(tmp_path: Path) -> None:
     assert "'klingon'" in complaint(call(EDGE, "quantize", str(checkpoint), str(tmp_path / "bundle")), 1)
 
 
-def test_state_folder_that_cannot_be_written(few: list[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("has_home", [True, False])
+def test_state_folder_that_cannot_be_written(few: list[str], tmp_path: Path, has_home: bool) -> None:
     """State is a convenience: without it there is a warning and an answer."""
     in_the_way = tmp_path / "file"
     in_the_way.write_text("")
-    result = call(CHAT, "2+3=?", *few, "--history", EDGE_STATE=str(in_the_way / "state"))
+    result = call(
+        CHAT, "2+3=?", *few, "--history", EDGE_STATE=str(in_the_way / "state") if has_home else "~nosuch/state"
+    )
     assert result.returncode == 0
     assert result.stdout
     assert "EDGE_STATE" in result.stderr.decode()
@@ -303,7 +331,7 @@ def test_wrong_use_is_one_sentence(few: list[str], arguments: list[str], named: 
     assert named in complaint(call(CHAT, "hi", *few, *arguments), 2)
 
 
-@pytest.mark.parametrize("arguments", [[], ["models"], ["dance"], ["bench"]])
+@pytest.mark.parametrize("arguments", [[], ["models"], ["dance"], ["bench"], ["--verbose", "chat", "hi"]])
 def test_wrong_command_is_one_sentence(arguments: list[str]) -> None:
     complaint(call(EDGE, *arguments), 2)
 
@@ -475,6 +503,17 @@ def test_models_verify_names_the_damaged_file(bundle: Path, tmp_path: Path) -> N
 def test_models_inspect(bundle: Path) -> None:
     for path in (bundle, bundle / "model.gguf"):
         assert "dialect: hipo" in call(EDGE, "models", "inspect", str(path)).stdout.decode()
+
+
+@pytest.mark.parametrize("option", ["-h", "--help"])
+def test_bench_lists_what_there_is(option: str) -> None:
+    from bench_edge import BENCHES
+
+    result = call(EDGE, "bench", option)
+    assert result.returncode == 0
+    assert all(f"  {name}  {measured}\n" in result.stdout.decode() for name, measured in BENCHES.items())
+    assert "usage: edge bench think" in call(EDGE, "bench", "think", option).stdout.decode()
+    assert all(name in complaint(call(EDGE, "bench"), 2) for name in BENCHES)
 
 
 def test_bench_of_an_unknown_name() -> None:

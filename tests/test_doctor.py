@@ -47,11 +47,12 @@ def test_the_state_folder_is_left_as_it_was(bundle: Path, state_path: Path) -> N
     assert [path.name for path in state_path.iterdir()] == ["self_test.json"]
 
 
+@pytest.mark.parametrize("has_home", [True, False])
 def test_a_state_folder_that_cannot_be_written_is_told(
-    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_home: bool
 ) -> None:
     (tmp_path / "file").write_text("")
-    monkeypatch.setenv("EDGE_STATE", str(tmp_path / "file" / "state"))
+    monkeypatch.setenv("EDGE_STATE", str(tmp_path / "file" / "state") if has_home else "~nosuch/state")
     findings = doctor.examine(str(bundle), num_threads=1)
     assert "EDGE_STATE" in str(findings.parts["state folder"]["note"])
     assert findings.is_healthy

@@ -6,6 +6,7 @@ import doctest
 import json
 import shutil
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from tiny_gguf import write_model
 
 import edge
 from edge.backends.scripted import ScriptedBackend
-from edge.chat_types import AnswerOptions, Message
+from edge.chat_types import Answer, AnswerOptions, Message
 from edge.engine import Engine, load
 from edge.loaded_model import find_dialect
 from edge.model_source import embedded_bundle_path, find_model
@@ -83,10 +84,29 @@ def test_answers_of_several_threads_wait_for_each_other() -> None:
     assert answers == ["1 2 3 4 5"] * 8
 
 
-def test_waiting_is_queue_time() -> None:
-    engine = scripted_engine()
-    running, late = engine.stream("count", OFF), engine.stream("count", OFF)
-    assert running.result.timings.queue_s < late.result.timings.queue_s
+def test_waiting_for_another_thread_is_queue_time() -> None:
+    clock = FakeClock(0.001)
+    engine = Engine(scripted_model("1 2 3"), clock=clock)
+    first = engine.stream("count", OFF)
+    next(first)
+    answers: list[Answer] = []
+    waiting = threading.Thread(target=lambda: answers.append(engine.answer("count", OFF)))
+    before_s = clock.now_s
+    waiting.start()
+    while clock.now_s == before_s:  # until it has asked
+        time.sleep(0.001)
+    clock.now_s += 50
+    first.close()
+    waiting.join(30)
+    assert 50 <= answers[0].timings.queue_s < 51
+
+
+def test_what_the_caller_does_before_the_first_event_is_no_time_of_the_answer() -> None:
+    clock = FakeClock(0.001)
+    running = Engine(scripted_model("1 2 3"), clock=clock).stream("count", OFF)
+    clock.now_s += 50
+    timings = running.result.timings
+    assert max(timings.queue_s, timings.ttft_s, timings.total_s) < 1
 
 
 def test_second_answer_of_a_thread_is_refused_instead_of_hanging() -> None:
@@ -142,7 +162,7 @@ def test_closing_under_an_answer_of_the_same_thread_ends_it() -> None:
     assert engine.model.backend.calls[-1].method == "close"
 
 
-def test_closing_waits_for_the_answer_of_another_thread() -> None:
+def test_closing_stops_the_answer_of_another_thread() -> None:
     engine = scripted_engine("1 2 3 4 5 6 7 8 9 " * 20)
     has_begun = threading.Event()
 
@@ -158,6 +178,57 @@ def test_closing_waits_for_the_answer_of_another_thread() -> None:
     assert not reader.is_alive()
     assert isinstance(engine.model.backend, ScriptedBackend)
     assert engine.model.backend.calls[-1].method == "close"
+
+
+@pytest.mark.parametrize("ending", ["read on", "close"])
+def test_closing_while_the_answer_of_another_thread_rests(ending: str) -> None:
+    """A reader that looks at an event for long must not hang the thread that closes."""
+    engine = scripted_engine()
+    rests, may_end = threading.Event(), threading.Event()
+
+    def read() -> None:
+        running = engine.stream("count", OFF)
+        next(running)
+        rests.set()
+        may_end.wait(30)
+        if ending == "close":
+            running.close()
+        else:
+            list(running)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    rests.wait(30)
+    closer = threading.Thread(target=engine.close)
+    closer.start()
+    closer.join(10)
+    is_stuck, is_early = closer.is_alive(), is_closed(engine)
+    may_end.set()
+    reader.join(30)
+    assert not is_stuck
+    assert not is_early and is_closed(engine)
+    with pytest.raises(UsageError, match="closed"):
+        engine.answer("count", OFF)
+
+
+def test_an_answer_that_waits_when_the_engine_is_closed_is_refused() -> None:
+    engine = scripted_engine()
+    first = engine.stream("count", OFF)
+    next(first)
+    errors: list[UsageError] = []
+
+    def ask() -> None:
+        try:
+            engine.answer("count", OFF)
+        except UsageError as exc:
+            errors.append(exc)
+
+    waiting = threading.Thread(target=ask)
+    waiting.start()
+    engine.close()
+    first.close()
+    waiting.join(30)
+    assert "closed" in str(errors[0])
 
 
 def test_a_bundle_answers_from_end_to_end(tiny_bundle: Path) -> None:
@@ -209,6 +280,13 @@ def test_an_unknown_backend_is_named(tiny_bundle: Path) -> None:
 def test_a_missing_model_is_named() -> None:
     with pytest.raises(BundleError, match=r"no-such\.gguf"):
         load("no-such.gguf")
+
+
+@pytest.mark.parametrize("name", ["m" * 300, "~nosuch/x"])
+def test_a_name_that_cannot_be_looked_up_is_a_missing_model(name: str) -> None:
+    """The file system and the list of users have errors of their own, which are no sentences."""
+    with pytest.raises(BundleError, match="cannot be looked up"):
+        load(name)
 
 
 def test_a_foreign_file_is_told_from_a_model(tmp_path: Path) -> None:

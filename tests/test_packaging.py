@@ -53,6 +53,11 @@ def test_wheel_holds_every_file_of_the_packages(repository: Path, wheel_names: s
     assert shipped_files(repository) <= wheel_names
 
 
+def test_wheel_says_that_it_is_typed(wheel_names: set[str]) -> None:
+    """Without this mark a type checker ignores every annotation of an installed package."""
+    assert {f"{package}/py.typed" for package in PACKAGES} <= wheel_names
+
+
 def test_source_package_builds_the_same(repository: Path, source_names: set[str]) -> None:
     """What is installed from source must not differ from what is installed from the wheel."""
     assert shipped_files(repository) | {"LICENSE", "README.md", "pyproject.toml"} <= source_names

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
+import struct
 import sys
 import time
 from pathlib import Path
@@ -16,7 +18,13 @@ from edge.backends.base import BackendOptions
 from edge.backends.llama_cpp import LlamaCppBackend
 from edge.backends.self_test import NOT_LOADED, PASSED, Mode, choose_mode, describe_exit, run_child
 from edge.state import read_state
-from models.errors import BackendError
+from models.errors import BackendError, BundleError
+
+
+@pytest.fixture(autouse=True)
+def _no_embedded_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These tests do not depend on the model that ships; those that need a good one say which it is."""
+    monkeypatch.setattr(self_test, "embedded_file", lambda: None)
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +79,50 @@ def test_both_modes_dying_is_one_sentence_with_the_remedy(model_path: Path) -> N
         with pytest.raises(BackendError, match=r"SIGILL; in safe mode SIGSEGV.*rebuild it with: CMAKE_ARGS"):
             choose_mode(model_path, child)
     assert child.tried == ["normal", "safe"] * 2  # a rebuild must be noticed, so a dead end is not remembered
+
+
+def test_a_file_that_llama_cpp_dies_of_is_not_blamed_on_the_machine(
+    model_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rebuild, which takes minutes, does not help against a damaged file."""
+    bad_path = write_tiny_qwen3(tmp_path / "bad.gguf")
+
+    def dies_of_the_bad_one(path: Path, mode: Mode) -> str:
+        return "SIGABRT" if path == bad_path else PASSED
+
+    with pytest.raises(BackendError, match="rebuild"):  # nothing to compare it with
+        choose_mode(bad_path, dies_of_the_bad_one)
+    monkeypatch.setattr(self_test, "embedded_file", lambda: model_path)
+    with pytest.raises(BundleError, match=r"bad\.gguf is damaged or foreign.*SIGABRT; in safe mode SIGABRT"):
+        choose_mode(bad_path, dies_of_the_bad_one)
+    for path in (bad_path, model_path):
+        with pytest.raises(BackendError, match="rebuild"):
+            choose_mode(path, Child(normal="SIGILL", safe="SIGILL"))
+
+
+def test_a_model_that_computes_nonsense_is_a_damaged_file(
+    model_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole way: a well-formed file whose norms divide by NaN, tried by real children."""
+    bad_path = tmp_path / "nan.gguf"
+    key = b"qwen3.attention.layer_norm_rms_epsilon"
+    data = bytearray(model_path.read_bytes())
+    at = data.index(key) + len(key) + 4  # behind the key stands its type, 32 bits wide as the value
+    data[at : at + 4] = struct.pack("<f", math.nan)
+    bad_path.write_bytes(data)
+    monkeypatch.setattr(self_test, "embedded_file", lambda: model_path)
+    with pytest.raises(BundleError, match="damaged or foreign"):
+        LlamaCppBackend(bad_path, BackendOptions(context_size=64))
+
+
+@pytest.mark.parametrize("death", ["SIGKILL", "SIGTERM", "no end after 60 s", "signal 99"])
+@pytest.mark.parametrize("normal", [None, "SIGSEGV"])
+def test_a_trial_ended_from_outside_is_not_remembered(model_path: Path, normal: str | None, death: str) -> None:
+    """One moment without memory must not put a healthy machine into the slow mode for ever."""
+    for _ in range(2):
+        with pytest.raises(BackendError, match=f"{death}.*memory"):
+            choose_mode(model_path, Child(normal=normal or death, safe=death))
+    assert not choose_mode(model_path, Child()).is_remembered
 
 
 def test_damaged_model_says_nothing_about_the_machine(model_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from edge.chat_history import kept_prompts
 from edge.state import read_state, state_folder, write_state
 
 
@@ -57,3 +58,4 @@ def test_user_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "home", no_home)
     assert read_state("a.json") == {}
     assert "home directory" in (write_state("a.json", {}) or "")
+    assert kept_prompts() == []

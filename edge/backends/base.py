@@ -91,13 +91,19 @@ class Backend(ABC):
         """Bring back what ``save`` gave. Raises BackendError when the state is not of this model and backend."""
 
     @abstractmethod
+    def set_threads(self, num_threads: int) -> None:
+        """Use ``num_threads`` from the next call on. Raises UsageError for a number the device cannot use."""
+
+    @abstractmethod
     def close(self) -> None:
         """Free the device; safe to call twice."""
 
 
+LLAMA_CPP_REQUIREMENT = "llama-cpp-python>=0.3.36,<0.3.37"  # as in pyproject.toml
+
 # name -> (module, class, install command)
 BACKENDS: dict[str, tuple[str, str, str]] = {
-    "llama_cpp": ("edge.backends.llama_cpp", "LlamaCppBackend", "pip install llama-cpp-python"),
+    "llama_cpp": ("edge.backends.llama_cpp", "LlamaCppBackend", f"pip install '{LLAMA_CPP_REQUIREMENT}'"),
 }
 
 

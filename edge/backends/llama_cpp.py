@@ -199,7 +199,6 @@ class LlamaCppBackend(Backend):
         return f"{self._library.llama_version().decode()} {hashlib.sha256(first + last).hexdigest()}"
 
     def set_threads(self, num_threads: int) -> None:
-        """Use ``num_threads`` from the next call on. Raises UsageError outside 1 to 512."""
         _check_threads(num_threads)
         self._open.set_threads(num_threads)
         self.num_threads = num_threads

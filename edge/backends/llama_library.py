@@ -18,12 +18,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from edge.backends.base import BACKENDS
+from edge.backends.base import BACKENDS, LLAMA_CPP_REQUIREMENT
 from models.errors import BackendError, BundleError
 
 REBUILD = (
     """CMAKE_ARGS='-DCMAKE_CXX_FLAGS="-fno-tree-dse -fno-dse"' pip install --force-reinstall --no-cache-dir """
-    "--no-deps --no-binary llama-cpp-python llama-cpp-python"
+    f"--no-deps --no-binary llama-cpp-python '{LLAMA_CPP_REQUIREMENT}' (in a checkout: make rebuild-llama)"
 )
 LOG_LEVEL_ERROR = 4
 MAX_COMPLAINTS = 16

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from edge.backends.base import Backend, PrefillResult
 from edge.backends.sequence_book import SequenceBook
-from models.errors import BackendError
+from models.errors import BackendError, UsageError
 
 Script = Callable[[Sequence[int]], "int | NDArray[np.float32]"]
 """The tokens a sequence holds -> the token that follows (its logit is 20, all others 0), or all logits."""
@@ -133,6 +133,11 @@ class ScriptedBackend(Backend):
             self._book.check_prefill(sequence, tokens)
         self._book.held(sequence)[:] = tokens
         self._has_logits[sequence] = False
+
+    def set_threads(self, num_threads: int) -> None:
+        if num_threads < 1:
+            raise UsageError(f"The number of threads is {num_threads}; use 1 or more.")
+        self.num_threads = num_threads
 
     def close(self) -> None:
         self.calls.append(Call("close", 0))

@@ -20,4 +20,4 @@ def decide(wish: Think, *, has_judge: bool, default_think: bool) -> Decision:
     if has_judge:
         return Decision(None, "the model judges for itself", "judge")
     habit = "thinks" if default_think else "answers directly"
-    return Decision(default_think, f"this model has no judge of its own and {habit} by default", "judge")
+    return Decision(default_think, f"this model {habit} unless it is asked otherwise", "judge")

@@ -258,6 +258,7 @@ def save_folder(network: SparkNetwork, folder: Path, eos_id: int, pad_id: int) -
         for name, value in network.state_dict().items()
     }
     save_file(state, str(folder / "model.safetensors"), metadata={"format": "pt"})
+    (folder / "model.safetensors").chmod(0o644)
     config = network.config.to_hugging_face(eos_id, pad_id)
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     generation = {"do_sample": False, "eos_token_id": [eos_id, pad_id], "pad_token_id": pad_id, "max_new_tokens": 512}
