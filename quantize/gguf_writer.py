@@ -64,7 +64,9 @@ def write_gguf(
     try:
         _add_architecture(writer, facts)
         _add_vocabulary(writer, facts.vocabulary, facts.stop_token_ids)
-        writer.add_file_type(gguf.LlamaFileType.MOSTLY_Q4_0)
+        writer.add_file_type(
+            gguf.LlamaFileType.MOSTLY_Q4_1 if "Q4_1" in formats.values() else gguf.LlamaFileType.MOSTLY_Q4_0
+        )
         for place, tensor_format in formats.items():
             kind = gguf.GGMLQuantizationType[tensor_format]
             num_bytes = _num_bytes(place, tensor_format)
