@@ -125,10 +125,12 @@ def pull(
 ) -> int:
     """Fetch a model from a hub and make it ready: int4 is taken over as it is, floats are quantized, GGUF is used."""
     from edge.model_cache import find_entry
+    from edge.model_source import find_model
 
     wanted = hub_name(name)
     if replace or find_entry(wanted) is None:
         pull_model(wanted, replace=replace)
+    find_model(name)  # one that was damaged since is not ready
     typer.echo(f'{name} is ready; try: edge-chat --model {name} "2+3=?"')
     return EXIT_OK
 

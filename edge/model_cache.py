@@ -65,9 +65,9 @@ def remove_entry(name: HubName) -> None:
     try:
         if path.is_symlink():
             path.unlink()
-            return
-        leaving = path.with_name(f".{path.name}.{secrets.token_hex(4)}.removed")
-        os.rename(path, leaving)  # at once, so that a killed run leaves no half of a bundle
-        shutil.rmtree(leaving)
+        else:  # out of sight at once, so that a killed run leaves no half of a bundle
+            os.rename(path, path.with_name(f".{path.name}.{secrets.token_hex(4)}.removed"))
+        for leaving in path.parent.glob(".*.removed"):  # those of killed runs too
+            shutil.rmtree(leaving)
     except OSError as exc:
         raise BundleError(f"{path} cannot be removed ({exc.strerror}); check its permissions.") from exc

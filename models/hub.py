@@ -210,8 +210,9 @@ def _hub_errors(name: HubName) -> Iterator[None]:
     """Everything that huggingface_hub raises, as one sentence."""
     from huggingface_hub import errors
 
-    # Of the HTTP package that the installed version stands on: httpx, its successor, or requests.
-    network_error: type[Exception] = errors.HfHubHTTPError.__bases__[0]
+    # What the HTTP package below raises: httpx, its successor, or requests, by the version that is installed.
+    foreign = [kind for kind in errors.HfHubHTTPError.__mro__ if kind.__module__ != "builtins"]
+    network_error: type[Exception] = foreign[-1]
     try:
         yield
     except errors.GatedRepoError as exc:

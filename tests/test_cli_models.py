@@ -95,6 +95,7 @@ def test_pull_list_inspect_verify_remove(hub: Hub, tmp_path: Path) -> None:
     assert listed.splitlines()[-1].endswith(f"MB  {NAME}")
     assert "dialect: hipo" in succeed(EDGE, "models", "inspect", NAME)
     assert "files are as they were written" in succeed(EDGE, "models", "verify", NAME)
+    (tmp_path / "pulled" / ".tiny--old.0.removed").mkdir()  # of a run that was killed
     succeed(EDGE, "models", "remove", NAME)
     assert visible(tmp_path / "pulled") == []
     assert NAME not in succeed(EDGE, "models", "list")
@@ -165,6 +166,7 @@ def test_a_damaged_entry_is_named_and_can_be_replaced(hub: Hub, tmp_path: Path) 
     whole = weights.read_bytes()
     weights.write_bytes(whole[:-100])
     assert "it is damaged" in complaint(CHAT, "--model", NAME, "hi")
+    assert "it is damaged" in complaint(EDGE, "models", "pull", NAME)
     assert NAME in succeed(EDGE, "models", "list")
     succeed(EDGE, "models", "pull", NAME, "--replace")
     assert weights.read_bytes() == whole

@@ -187,6 +187,14 @@ def test_a_damaged_layer_gives_one_sentence(tmp_path: Path, kind: str, name: str
     assert [path.name for path in tmp_path.iterdir() if path.name != "state"] == ["source"]
 
 
+def test_a_truncated_file_is_named(tmp_path: Path) -> None:
+    source = write_packed_checkpoint(tmp_path / "source", "awq")
+    path = source.folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(CheckpointError, match="is truncated"):
+        quantize_checkpoint(source.folder, tmp_path / "out")
+
+
 @pytest.mark.parametrize("name", ["bias", "weight_g_idx", "weight"])
 def test_a_tensor_beside_the_codes_is_refused(tmp_path: Path, name: str) -> None:
     """A bias or an order of the columns, ignored, gives another model; codes beside floats are one too many."""
