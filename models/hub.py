@@ -172,6 +172,11 @@ def _check_space(name: HubName, files: Collection[str], sizes: Mapping[str, int]
 
 def _from_cache(name: HubName, reason: str) -> FetchedModel:
     """What an earlier run has fetched. Raises HubError with the ``reason`` why there is nothing else."""
+    with _hub_errors(name):
+        return _found_in_cache(name, reason)
+
+
+def _found_in_cache(name: HubName, reason: str) -> FetchedModel:
     import huggingface_hub as hub
     from huggingface_hub.errors import LocalEntryNotFoundError
 

@@ -180,6 +180,8 @@ def test_gguf_files_are_taken_as_they_are(hub: Hub, monkeypatch: pytest.MonkeyPa
 def test_what_the_hub_refuses_is_one_sentence(hub: Hub, source: Path) -> None:
     with pytest.raises(HubError, match="There is no model 'a/nothing'"):
         fetch_model(HubName("a/nothing"))
+    with pytest.raises(HubError, match="cannot be the name of a repository"):
+        fetch_model(HubName("a/ends-with-a-dot."))
     hub.gated.add(NAME.repository)
     with pytest.raises(HubError, match="is gated; accept its terms"):
         fetch_model(NAME)
