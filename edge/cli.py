@@ -31,10 +31,9 @@ COMMAND_LINE_ERROR: type[Any] = typer.BadParameter.__mro__[2]
 
 TYPER_INTERRUPTED = 130  # what typer makes of a Ctrl-C that nobody caught
 
-CLEAR_LINE = "\r\x1b[K"
-
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 PASS_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
+CLEAR_LINE = "\r\x1b[K"
 
 
 def plain_app(help_text: str | None = None) -> typer.Typer:
@@ -107,8 +106,8 @@ def quantize(
     from models.hub import parse_hub_name
 
     source, origin = Path(checkpoint).expanduser(), None
-    hub = None if source.exists() else parse_hub_name(checkpoint)
-    if hub is not None:
+    hub = parse_hub_name(checkpoint)
+    if hub is not None and not source.exists():
         fetched = fetch_model(hub)
         if fetched.is_gguf:
             raise UsageError(f"{checkpoint} is GGUF already; use it as it is: `edge-chat --model {checkpoint}`")
@@ -197,8 +196,8 @@ def ready_model(model: str | None) -> str | None:
     from edge.model_cache import find_entry
     from models.hub import parse_hub_name
 
-    name = None if model is None or Path(model).expanduser().exists() else parse_hub_name(model)
-    if name is not None and find_entry(name) is None:
+    name = None if model is None else parse_hub_name(model)
+    if name is not None and not Path(str(name)).exists() and find_entry(name) is None:
         pull_model(name)
     return model
 

@@ -47,13 +47,12 @@ def find_model(model: str | Path | None) -> ModelSource:
             )
         return _from_bundle(path)
     path = Path(model).expanduser()
-    name = None if path.exists() else parse_hub_name(str(model))
-    if name is not None:
-        path = _pulled(name)
     if path.is_dir():
         return _from_bundle(path)
     if path.is_file():
         return _from_file(path)
+    if name := parse_hub_name(str(model)):
+        return find_model(_pulled(name))
     raise BundleError(
         f"There is no model at {str(model)!r}; name a bundle's folder or a .gguf file, or none for the embedded model."
     )

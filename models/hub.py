@@ -35,7 +35,7 @@ SMALL_FILES = (
 )
 SPARE_BYTES = 64 * 2**20  # left free on the disk by a download
 
-_WORD = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+_WORD = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
 _HUB_NAME = re.compile(rf"({_WORD}/{_WORD})(?:/((?:{_WORD}/)*{_WORD}\.gguf))?")
 
 

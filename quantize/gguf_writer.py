@@ -7,6 +7,7 @@ writer re-lays and never quantizes. Memory holds one tensor at a time.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,9 +65,7 @@ def write_gguf(
     try:
         _add_architecture(writer, facts)
         _add_vocabulary(writer, facts.vocabulary, facts.stop_token_ids)
-        writer.add_file_type(
-            gguf.LlamaFileType.MOSTLY_Q4_1 if "Q4_1" in formats.values() else gguf.LlamaFileType.MOSTLY_Q4_0
-        )
+        writer.add_file_type(gguf.LlamaFileType[_file_type(formats)])
         for place, tensor_format in formats.items():
             kind = gguf.GGMLQuantizationType[tensor_format]
             num_bytes = _num_bytes(place, tensor_format)
@@ -78,6 +77,16 @@ def write_gguf(
             writer.write_tensor_data(_lay_tensor(place, tensor_format, chunks_of(place)))
     finally:
         writer.close()
+
+
+def _file_type(formats: Mapping[TensorPlace, TensorFormat]) -> str:
+    """The gguf package's name for a file whose linear layers are for the most part of one format."""
+    weights: Counter[TensorFormat] = Counter()
+    for place, tensor_format in formats.items():
+        if place.kind == "linear":
+            weights[tensor_format] += math.prod(place.shape)
+    most = weights.most_common(1)[0][0]
+    return "ALL_F32" if most == "F32" else f"MOSTLY_{most}"
 
 
 def _import_gguf() -> ModuleType:

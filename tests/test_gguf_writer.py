@@ -30,6 +30,7 @@ from models.checkpoint import open_checkpoint
 from models.errors import CheckpointError
 from quantize.gguf_writer import ModelFacts, write_gguf
 from quantize.pipeline import quantize_checkpoint
+from quantize.recipe import QuantRecipe
 from quantize.vocabulary import TokenKind, Vocabulary, read_vocabulary
 
 FAMILIES = list(SPECIAL)
@@ -112,6 +113,13 @@ def test_every_tensor_comes_back_bit_for_bit(tmp_path: Path, family: str, tied: 
         assert tensor.tensor_type.name == expected_type
         values = gguf.quants.dequantize(tensor.data, tensor.tensor_type).reshape(place.shape)
         np.testing.assert_array_equal(values, weights[place.checkpoint_name])
+
+
+def test_file_type_follows_the_weights(tmp_path: Path) -> None:
+    """Tools show it as the quantization of the file: a float reference must not look like an int4 bundle."""
+    source = write_tiny_checkpoint(tmp_path / "source", "qwen3")
+    whole = quantize_checkpoint(source, tmp_path / "whole", QuantRecipe(bits=32), name="tiny").gguf_path
+    assert fields_of(whole)["general.file_type"] == gguf.LlamaFileType.ALL_F32
 
 
 def test_metadata_says_what_the_config_says(tmp_path: Path) -> None:
