@@ -48,7 +48,7 @@ CHATML = MarkLayout(
     opening="<|im_start|>assistant\n",
 )
 
-# These switch Qwen3 and Hunyuan from inside a user's text. They are marks here: the mode is an option of the request, so
+# These switch Qwen3 and Hunyuan from inside a user text. They are marks here: the mode is an option of the request, so
 # user text that spells them is encoded in other tokens and cannot turn thinking on where it was asked to be off.
 SWITCHES = ("/think", "/no_think")
 
