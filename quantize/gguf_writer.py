@@ -81,7 +81,7 @@ def write_gguf(
 
 def _file_type(formats: Mapping[TensorPlace, TensorFormat]) -> str:
     """The gguf package's name for a file whose linear layers are for the most part of one format."""
-    weights: Counter[TensorFormat] = Counter(F32=0)
+    weights: Counter[TensorFormat] = Counter({"F32": 0})
     for place, tensor_format in formats.items():
         if place.kind == "linear":
             weights[tensor_format] += math.prod(place.shape)
