@@ -7,6 +7,7 @@ Knows: how the options of the command become an engine, answers and an exit code
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +39,7 @@ class ChatRequest:
     jsonl: Path | None
     keeps_history: bool
     is_verbose: bool
+    ready_model: Callable[[str | None], str | None]  # the model as load takes it, fetched first where it has to be
 
 
 def run_chat(request: ChatRequest) -> int:
@@ -70,7 +72,7 @@ def check_request(request: ChatRequest) -> None:
 def open_engine(request: ChatRequest, screen: Screen) -> Engine:
     """The engine asked for; what a user should know about it is noted."""
     engine = load(
-        request.model,
+        request.ready_model(request.model),
         backend=request.backend,
         context_size=request.context_size,
         num_threads=request.num_threads,

@@ -13,12 +13,17 @@ import sys
 import traceback
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from edge.cli_chat import Backend, ContextSize, DialectName, Model, Threads, Version, chat
+from edge.cli_models import HubModelName, hub_name, inspect, list_models, remove, verify
 from models.errors import EdgeError, UsageError
+
+if TYPE_CHECKING:
+    from models.bundle import Bundle
+    from models.hub import FetchedModel, HubName
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
 
@@ -30,6 +35,7 @@ TYPER_INTERRUPTED = 130  # what typer makes of a Ctrl-C that nobody caught
 HELP_OPTIONS = ["-h", "--help"]
 CONTEXT = {"help_option_names": HELP_OPTIONS, "max_content_width": 100}
 PASS_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
+CLEAR_LINE = "\r\x1b[K"
 
 
 def plain_app(help_text: str | None = None) -> typer.Typer:
@@ -45,7 +51,7 @@ def plain_app(help_text: str | None = None) -> typer.Typer:
 
 app = plain_app("A small language model on this machine that thinks only when it pays.")
 chat_app = plain_app()
-models_app = plain_app("Look at models.")
+models_app = plain_app("Models: those on a hub, and those that are ready here.")
 app.add_typer(models_app, name="models")
 app.command()(chat)
 chat_app.command()(chat)
@@ -95,45 +101,113 @@ def bench(context: typer.Context, name: Annotated[str, typer.Argument(metavar="N
 
 @app.command()
 def quantize(
-    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A folder of safetensors.")],
+    checkpoint: Annotated[
+        str, typer.Argument(metavar="CHECKPOINT", help="A folder of safetensors, or org/name on a hub.")
+    ],
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The folder to write.")],
     name: Annotated[str | None, typer.Option("--name", help="The model's name. [default: the folder's]")] = None,
     dialect: DialectName = None,
     bits: Annotated[int, typer.Option("--bits", help="4, or 32 to keep every weight as it is.")] = 4,
     replace: Annotated[bool, typer.Option("--replace", help="Replace a bundle that is there already.")] = False,
 ) -> int:
-    """Turn a float checkpoint into an int4 bundle."""
-    from quantize.pipeline import Progress, quantize_checkpoint
-    from quantize.recipe import QuantRecipe
+    """Turn a checkpoint into an int4 bundle; one that is int4 already keeps its codes."""
+    from models.hub import parse_hub_name
 
-    def show(progress: Progress) -> None:
-        typer.echo(f"{progress.done + 1}/{progress.total} {progress.tensor}", err=True)
-
-    recipe = QuantRecipe(bits=bits)
-    made = quantize_checkpoint(
-        checkpoint, bundle, recipe, name=name, dialect_name=dialect, replace=replace, progress=show
-    )
+    source, origin = Path(checkpoint).expanduser(), None
+    hub = parse_hub_name(checkpoint)
+    if hub is not None and not source.exists():
+        fetched = fetch_model(hub)
+        if fetched.is_gguf:
+            raise UsageError(f"{checkpoint} is GGUF already; use it as it is: `edge-chat --model {checkpoint}`")
+        source, origin, name = fetched.path, f"{hub} at {fetched.revision}", name or hub.repository.split("/")[1]
+    made = make_bundle(source, bundle, bits=bits, name=name, dialect=dialect, origin=origin, replace=replace)
     typer.echo(f"{made.path}: {sum(record.bytes for record in made.manifest.files.values()):,} bytes.")
     return EXIT_OK
 
 
 @models_app.command()
-def verify(path: Annotated[Path, typer.Argument(metavar="BUNDLE")]) -> int:
-    """Compare every file of a bundle with its hash."""
-    from models.bundle import verify_bundle
+def pull(
+    name: HubModelName,
+    replace: Annotated[bool, typer.Option("--replace", help="Fetch and make it again, though it is there.")] = False,
+) -> int:
+    """Fetch a model from a hub and make it ready: int4 is taken over as it is, floats are quantized, GGUF is used."""
+    from edge.model_cache import find_entry
+    from edge.model_source import find_model
 
-    bundle = verify_bundle(path)
-    typer.echo(f"{path}: all {len(bundle.manifest.files)} files are as they were written.")
+    wanted = hub_name(name)
+    if replace or find_entry(wanted) is None:
+        pull_model(wanted, replace=replace)
+    find_model(name)  # one that was damaged since is not ready
+    typer.echo(f'{name} is ready; try: edge-chat --model {name} "2+3=?"')
     return EXIT_OK
 
 
-@models_app.command()
-def inspect(path: Annotated[Path, typer.Argument(metavar="PATH")]) -> int:
-    """Say what a bundle or a GGUF file holds, without loading it."""
-    from edge.doctor import describe_model
+models_app.command("list")(list_models)
+models_app.command()(inspect)
+models_app.command()(verify)
+models_app.command()(remove)
 
-    typer.echo(describe_model(path))
-    return EXIT_OK
+
+def pull_model(name: HubName, *, replace: bool = False) -> None:
+    """Fetch ``name`` and make its entry in the cache of models. Raises EdgeError; the entry is whole or not there."""
+    from edge.model_cache import entry_path, link_entry
+
+    typer.echo(f"Fetching {name} ...", err=True)
+    fetched = fetch_model(name)
+    if fetched.is_gguf:
+        link_entry(name, fetched.path)
+        return
+    typer.echo(f"Making a bundle of {name} ...", err=True)
+    own_name, origin = name.repository.split("/")[1], f"{name} at {fetched.revision}"
+    make_bundle(fetched.path, entry_path(name), name=own_name, origin=origin, replace=replace)
+
+
+def make_bundle(
+    source: Path,
+    out: Path,
+    *,
+    name: str | None,
+    origin: str | None,
+    replace: bool,
+    dialect: str | None = None,
+    bits: int = 4,
+) -> Bundle:
+    """quantize.pipeline.quantize_checkpoint, its progress shown on standard error."""
+    from quantize.pipeline import Progress, quantize_checkpoint
+    from quantize.recipe import QuantRecipe
+
+    on_terminal = sys.stderr.isatty()
+
+    def show(progress: Progress) -> None:
+        text = f"{progress.done + 1}/{progress.total} {progress.tensor}"
+        typer.echo(f"{CLEAR_LINE}{text}" if on_terminal else text, err=True, nl=not on_terminal)
+
+    recipe = QuantRecipe(bits=bits)
+    try:
+        return quantize_checkpoint(
+            source, out, recipe, name=name, dialect_name=dialect, origin=origin, replace=replace, progress=show
+        )
+    finally:
+        if on_terminal:
+            typer.echo(CLEAR_LINE, err=True, nl=False)
+
+
+def fetch_model(name: HubName) -> FetchedModel:
+    """The files of a hub model, with progress bars where a person looks on."""
+    from models.hub import fetch_model as fetch
+
+    return fetch(name, shows_progress=sys.stderr.isatty())
+
+
+def ready_model(model: str | None) -> str | None:
+    """``model`` as ``edge.load`` takes it: one that is named as on a hub, and not here yet, is pulled first."""
+    from edge.model_cache import find_entry
+    from models.hub import parse_hub_name
+
+    name = None if model is None else parse_hub_name(model)
+    if name is not None and not Path(str(name)).exists() and find_entry(name) is None:
+        pull_model(name)
+    return model
 
 
 def main() -> None:

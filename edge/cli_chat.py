@@ -16,7 +16,10 @@ THINK_NAMES = {"true": "on", "false": "off"}  # ollama's words
 Model = Annotated[
     str | None,
     typer.Option(
-        "--model", "-m", metavar="PATH", help="A bundle's folder or a GGUF file. [default: the embedded model]"
+        "--model",
+        "-m",
+        metavar="MODEL",
+        help="A bundle's folder, a GGUF file, or org/name on a hub. [default: the embedded model]",
     ),
 ]
 Backend = Annotated[str, typer.Option("--backend", metavar="NAME", help="auto or llama_cpp.")]
@@ -92,6 +95,7 @@ def chat(
     The answer goes to standard output, one line about it to standard error. In a pipe only the answer is printed
     unless --show-thinking asks for more. Words are joined; put -- before a prompt that begins with a dash.
     """
+    from edge import cli  # it alone may pull a model
     from edge.chat_command import ChatRequest, run_chat
     from edge.chat_types import AnswerOptions
 
@@ -118,5 +122,6 @@ def chat(
             jsonl=jsonl,
             keeps_history=keeps_history,
             is_verbose=verbose,
+            ready_model=cli.ready_model,
         )
     )

@@ -36,6 +36,7 @@ def load(
 ) -> Engine:
     """Open ``model`` (a bundle's folder, a GGUF file, or None for the embedded model) and keep it open.
 
+    ``org/name`` is a model that ``edge models pull`` has fetched from a hub; nothing is fetched here.
     ``context_size`` is in tokens. None, and ``"auto"`` for ``backend``, mean: chosen for this machine.
     Raises BundleError for a model that is missing, damaged or foreign, UnknownFamilyError for an unknown dialect,
     UsageError for an unknown backend, BackendError when the device or its package fails.

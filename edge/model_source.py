@@ -1,4 +1,4 @@
-"""Where a model comes from: the embedded bundle, a bundle's folder, or a GGUF file.
+"""Where a model comes from: the embedded bundle, a bundle's folder, a GGUF file, or one that was pulled from a hub.
 
 Knows: what a caller may write as the model. Does not know: how a model is loaded, or what is inside its tokenizer.
 """
@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import models
+from edge.model_cache import find_entry
 from models.errors import BundleError
+from models.hub import HubName, parse_hub_name
 
 if TYPE_CHECKING:
     from models.bundle import Bundle
@@ -33,7 +35,10 @@ def embedded_bundle_path() -> Path:
 
 
 def find_model(model: str | Path | None) -> ModelSource:
-    """Resolve what a caller wrote; None is the embedded model. Raises BundleError when there is no such model."""
+    """Resolve what a caller wrote; None is the embedded model, ``org/name`` one that was pulled from a hub.
+
+    Nothing is fetched here. Raises BundleError when there is no such model, saying what to run for one on a hub.
+    """
     if model is None:
         path = embedded_bundle_path()
         if not path.is_dir():
@@ -51,9 +56,20 @@ def find_model(model: str | Path | None) -> ModelSource:
         return _from_bundle(path)
     if is_file:
         return _from_file(path)
+    if name := parse_hub_name(str(model)):
+        return find_model(_pulled(name))
     raise BundleError(
         f"There is no model at {str(model)!r}; name a bundle's folder or a .gguf file, or none for the embedded model."
     )
+
+
+def _pulled(name: HubName) -> Path:
+    path = find_entry(name)
+    if path is None:
+        raise BundleError(
+            f"There is no model at {str(name)!r}; if it is the name of one on a hub, run `edge models pull {name}`."
+        )
+    return path
 
 
 def _from_bundle(path: Path) -> ModelSource:

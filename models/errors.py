@@ -9,6 +9,7 @@ catch).
     ├── ModelError                 a model that cannot be used
     │   ├── UnknownFamilyError     a model family or dialect this project has no row for
     │   ├── CheckpointError        a folder of safetensors that is damaged, incomplete or misshapen
+    │   ├── HubError               a model that cannot be fetched from a hub
     │   └── BundleError            a bundle or GGUF file that is missing, damaged, truncated or foreign
     └── BackendError               a runtime that is missing, broken or out of resources
         └── ContextFullError       the sequence has no room for another token
@@ -37,6 +38,10 @@ class UnknownFamilyError(ModelError):
 
 class CheckpointError(ModelError):
     """A checkpoint that is damaged, incomplete or misshapen."""
+
+
+class HubError(ModelError):
+    """A model that cannot be fetched from a hub."""
 
 
 class BundleError(ModelError):

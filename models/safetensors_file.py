@@ -1,8 +1,8 @@
 """One safetensors file, read with plain file reads so that memory holds only what was asked for.
 
-Knows: the header (8 bytes of length, then JSON), float16, bfloat16 and float32. Numpy has no bfloat16 and the
-safetensors package needs torch for it, so its 16 bits are widened here. A memory map would be shorter, but its pages
-count as this process's memory. Does not know: what a tensor is for.
+Knows: the header (8 bytes of length, then JSON), float16, bfloat16, float32, int32 and int64. Numpy has no bfloat16 and
+the safetensors package needs torch for it, so its 16 bits are widened here. A memory map would be shorter, but its
+pages count as this process's memory. Does not know: what a tensor is for.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from models.errors import CheckpointError
 
 MAX_HEADER_BYTES = 100_000_000  # the format's own limit
 FLOAT_BYTES = {"F16": 2, "BF16": 2, "F32": 4}
+INTEGER_BYTES = {"I32": 4, "I64": 8}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,22 +38,30 @@ class StoredTensor:
 
         Raises CheckpointError for a NaN or an infinity, and when the file cannot be read.
         """
-        row_size = math.prod(self.shape[1:])
-        itemsize = FLOAT_BYTES[self.dtype]
         raw_type = np.dtype("<f4" if self.dtype == "F32" else "<f2" if self.dtype == "F16" else "<u2")
+        raw = self._read(raw_type, first, last)
+        values = _widen_bfloat16(raw) if self.dtype == "BF16" else raw.astype(np.float32, copy=False)
+        if not np.isfinite(values).all():
+            raise CheckpointError(f"{self.name} in {self.path} holds a NaN or an infinity; the checkpoint is broken.")
+        return values.reshape((last - first, *self.shape[1:]))
+
+    def read_integers(self) -> NDArray[np.signedinteger[Any]]:
+        """The whole tensor, int32 or int64 as stored. Raises CheckpointError when the file cannot be read."""
+        return self._read(np.dtype("<i4" if self.dtype == "I32" else "<i8"), 0, self.shape[0]).reshape(self.shape)
+
+    def _read(self, raw_type: np.dtype[Any], first: int, last: int) -> NDArray[Any]:
+        """Rows ``first`` to ``last``, flat."""
+        row_size = math.prod(self.shape[1:])
         count = (last - first) * row_size
         try:
-            raw = np.fromfile(self.path, raw_type, count, offset=self.start + first * row_size * itemsize)
+            raw = np.fromfile(self.path, raw_type, count, offset=self.start + first * row_size * raw_type.itemsize)
         except OSError as exc:
             raise CheckpointError(f"{self.path} cannot be read: {exc.strerror}.") from exc
         if raw.size != count:
             raise CheckpointError(
                 f"{self.path} ended inside {self.name}; it changed while it was read, fetch it again."
             )
-        values = _widen_bfloat16(raw) if self.dtype == "BF16" else raw.astype(np.float32, copy=False)
-        if not np.isfinite(values).all():
-            raise CheckpointError(f"{self.name} in {self.path} holds a NaN or an infinity; the checkpoint is broken.")
-        return values.reshape((last - first, *self.shape[1:]))
+        return raw
 
 
 def _widen_bfloat16(raw: NDArray[np.uint16]) -> NDArray[np.float32]:
@@ -93,6 +102,7 @@ def _stored_tensor(path: Path, name: str, entry: Any, data_start: int, file_byte
         raise CheckpointError(
             f"{path} is truncated: {name} ends at byte {data_start + end}, the file at {file_bytes}; fetch it again."
         )
-    if dtype in FLOAT_BYTES and end - begin != math.prod(shape) * FLOAT_BYTES[dtype]:
+    item_bytes = (FLOAT_BYTES | INTEGER_BYTES).get(dtype)
+    if item_bytes and end - begin != math.prod(shape) * item_bytes:
         raise CheckpointError(f"{name} in {path} has {end - begin} bytes, not what its shape {shape} needs.")
     return StoredTensor(path, name, dtype, shape, data_start + begin)

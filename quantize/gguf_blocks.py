@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from models.errors import CheckpointError
 from models.spec import BLOCK_WIDTH
 from quantize.int4 import Int4Tensor
 from quantize.int8 import Int8Tensor
@@ -32,8 +33,25 @@ def to_q4_1(tensor: Int4Tensor) -> NDArray[np.uint8]:
     """Rows (N, K / 32 * 20) uint8: codes unchanged; only the minimum -zero * scale is rounded to float16."""
     if tensor.zeros is None:
         raise ValueError("a symmetric tensor goes into Q4_0, which is smaller and exact")
-    minima = (-tensor.zeros.astype(np.float32) * tensor.scales.astype(np.float32)).astype(np.float16)
+    minima = _minima(tensor.zeros, tensor.scales)
     return _rows(_per_block(tensor.scales, tensor), _per_block(minima, tensor), pack_nibbles(_blocks(tensor)))
+
+
+def _minima(zeros: NDArray[np.uint8], scales: NDArray[np.float16]) -> NDArray[np.float16]:
+    minima = -zeros.astype(np.float32) * scales.astype(np.float32)
+    if np.abs(minima).max(initial=0) > np.finfo(np.float16).max:
+        raise CheckpointError(f"A zero point stands for {np.abs(minima).max()}, too large for a float16 minimum.")
+    return minima.astype(np.float16)
+
+
+def stored_values(tensor: Int4Tensor) -> NDArray[np.float32]:
+    """The weights (N, K) float32 that a reader of the written blocks gets: those of Q4_1 have a rounded minimum."""
+    if tensor.zeros is None:
+        return tensor.dequantize()
+    codes = tensor.codes.reshape(*tensor.scales.shape, tensor.group_size).astype(np.float32)
+    minima = _minima(tensor.zeros, tensor.scales).astype(np.float32)
+    values: NDArray[np.float32] = codes * tensor.scales[:, :, None].astype(np.float32) + minima[:, :, None]
+    return values.reshape(tensor.codes.shape)
 
 
 def to_q8_0(tensor: Int8Tensor) -> NDArray[np.uint8]:

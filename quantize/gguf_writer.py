@@ -81,7 +81,7 @@ def write_gguf(
 
 def _file_type(formats: Mapping[TensorPlace, TensorFormat]) -> str:
     """The gguf package's name for the format of most weights; as in other tools, the tables do not count."""
-    weights: Counter[TensorFormat] = Counter()
+    weights: Counter[TensorFormat] = Counter({"F32": 0})
     for place, tensor_format in formats.items():
         if place.kind != "table":
             weights[tensor_format] += math.prod(place.shape)

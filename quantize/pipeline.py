@@ -23,7 +23,7 @@ from models.spec import TensorPlace
 from models.tokenizer import BpeChatTokenizer, stop_token_ids
 from quantize.gguf_writer import ModelFacts, Stored, write_gguf
 from quantize.recipe import QuantRecipe
-from quantize.rounding import RoundingErrors, plan_formats, round_rows
+from quantize.rounding import RoundingErrors, plan_formats, stored_chunks
 from quantize.vocabulary import TokenKind, control_ids, read_vocabulary
 
 GGUF_NAME, TOKENIZER_NAME = "model.gguf", "tokenizer.json"
@@ -46,17 +46,20 @@ def quantize_checkpoint(
     name: str | None = None,
     dialect_name: str | None = None,
     replace: bool = False,
+    origin: str | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Bundle:
-    """Turn the float checkpoint in ``source`` into a bundle at ``out``, whole or not at all.
+    """Turn the checkpoint in ``source`` into a bundle at ``out``, whole or not at all.
 
-    The same source and recipe give the same bytes. ``name`` defaults to the name of the folder; the dialect is told
-    from the chat template unless ``dialect_name`` sets it; ``progress`` is called before every tensor.
+    A float checkpoint is rounded; layers that are int4 already (see models.packing) keep their codes. The same source
+    and recipe give the same bytes. ``name`` defaults to the name of the folder, ``origin`` says for people where the
+    checkpoint came from; the dialect is told from the chat template unless ``dialect_name`` sets it; ``progress`` is
+    called before every tensor.
     Raises ModelError for a source or a target that cannot be used, UsageError for a recipe that does not fit.
     """
     recipe = recipe or QuantRecipe()
     checkpoint = open_checkpoint(source)
-    formats = plan_formats(checkpoint.spec, recipe)
+    formats = plan_formats(checkpoint.spec, recipe, checkpoint.packed)
     vocabulary = read_vocabulary(source, checkpoint.spec, checkpoint.config)
     dialect, reason = detect_dialect(vocabulary.chat_template, vocabulary.tokens.__contains__, name=dialect_name)
     generation = _generation_config(source)
@@ -65,16 +68,15 @@ def quantize_checkpoint(
     numbers = {place: number for number, place in enumerate(formats)}
     errors = RoundingErrors()
 
-    def rounded_chunks(place: TensorPlace) -> Iterator[Stored]:
+    def written_chunks(place: TensorPlace) -> Iterator[Stored]:
         if progress:
             progress(Progress(numbers[place], len(formats), place.checkpoint_name))
-        for rows in checkpoint.read_rows(place):
-            stored = round_rows(rows, formats[place], recipe)
+        for stored, rows in stored_chunks(checkpoint, place, formats[place], recipe):
             errors.add(place.gguf_name, rows, stored)
             yield stored
 
     def fill(folder: Path) -> Manifest:
-        write_gguf(folder / GGUF_NAME, facts, formats, rounded_chunks)
+        write_gguf(folder / GGUF_NAME, facts, formats, written_chunks)
         shutil.copyfile(source / TOKENIZER_NAME, folder / TOKENIZER_NAME)
         return Manifest(
             name=facts.name,
@@ -84,14 +86,28 @@ def quantize_checkpoint(
             bos_token_id=vocabulary.bos_token_id if vocabulary.adds_bos else None,
             stop_token_ids=stop_ids,
             sampling=_sampling(generation, dialect),
-            recipe=asdict(recipe),
+            recipe=_recipe_record(checkpoint, recipe),
             tensor_errors=errors.relative(),
-            source=f"float checkpoint {source.resolve().name}",
+            source=origin or f"checkpoint {source.resolve().name}",
             created_by=f"edge-think {_own_version()}",
             files={},  # measured by write_bundle
         )
 
     return write_bundle(out, {GGUF_NAME: "gguf", TOKENIZER_NAME: "tokenizer"}, fill, replace=replace)
+
+
+def _recipe_record(checkpoint: Checkpoint, recipe: QuantRecipe) -> dict[str, Any]:
+    """The recipe as it was followed: what was carried over was not rounded by it."""
+    packing = checkpoint.packing
+    if packing is None:
+        return asdict(recipe)
+    return {
+        "imported": packing.name,
+        "bits": 4,
+        "group_size": packing.group_size,
+        "symmetric": packing.is_symmetric,
+        "wide": recipe.wide,
+    }
 
 
 def _generation_config(source: Path) -> dict[str, Any]:

@@ -1,32 +1,59 @@
-"""Plain rounding, tensor by tensor: which format each one gets, its rounded rows, and the error that was made.
+"""Tensor by tensor: which format each one gets, its rows rounded or carried over, and the error that was made.
 
-Knows: the recipe, the spec's tensors. Does not know: files, or byte layouts.
+Knows: the recipe, the checkpoint's tensors. Does not know: files, or byte layouts.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.checkpoint import Checkpoint, PackedLayer
 from models.errors import UsageError
+from models.packing import Packing
 from models.spec import ModelSpec, TensorPlace
+from quantize.gguf_blocks import stored_values
 from quantize.gguf_writer import Stored, TensorFormat
-from quantize.int4 import quantize_symmetric
+from quantize.int4 import Int4Tensor, quantize_symmetric
 from quantize.int8 import quantize_int8
+from quantize.packed import read_packed_rows
 from quantize.recipe import QuantRecipe
 
-
-def plan_formats(spec: ModelSpec, recipe: QuantRecipe) -> dict[TensorPlace, TensorFormat]:
-    """The format of every tensor, in file order. Raises UsageError where a row does not fall into the groups."""
-    return {place: _format_of(place, recipe) for place in spec.places()}
+NONE_PACKED: Mapping[TensorPlace, PackedLayer] = MappingProxyType({})
 
 
-def _format_of(place: TensorPlace, recipe: QuantRecipe) -> TensorFormat:
+def plan_formats(
+    spec: ModelSpec, recipe: QuantRecipe, packed: Mapping[TensorPlace, PackedLayer] = NONE_PACKED
+) -> dict[TensorPlace, TensorFormat]:
+    """The format of every tensor, in file order; ``packed`` are the layers that are int4 already.
+
+    Raises UsageError where a row does not fall into the groups, and for a recipe that asks int4 layers to be rounded.
+    """
+    for layer in packed.values():
+        _refuse_rounding_choices(layer.packing, recipe)
+    return {place: _format_of(place, recipe, packed) for place in spec.places()}
+
+
+def _refuse_rounding_choices(packing: Packing, recipe: QuantRecipe) -> None:
+    default = QuantRecipe()
+    for name in ("bits", "group_size", "scale"):
+        if getattr(recipe, name) != getattr(default, name):
+            raise UsageError(
+                f"{name} is {getattr(recipe, name)!r}, but this checkpoint is int4 already ({packing.name}) and its "
+                f"codes are carried over; leave {name} out, or give the float checkpoint."
+            )
+
+
+def _format_of(place: TensorPlace, recipe: QuantRecipe, packed: Mapping[TensorPlace, PackedLayer]) -> TensorFormat:
+    if place in packed:
+        return "Q4_0" if packed[place].packing.is_symmetric else "Q4_1"
     if place.kind == "norm" or recipe.bits == 32:
         return "F32"
-    if place.role in recipe.wide:
+    if place.role in recipe.wide or packed:  # what its makers left in floats is sensitive
         return "Q8_0"
     if place.shape[1] % recipe.group_size:
         raise UsageError(
@@ -34,6 +61,18 @@ def _format_of(place: TensorPlace, recipe: QuantRecipe) -> TensorFormat:
             "use a group size that divides every width, 32 always does."
         )
     return "Q4_0"
+
+
+def stored_chunks(
+    checkpoint: Checkpoint, place: TensorPlace, tensor_format: TensorFormat, recipe: QuantRecipe
+) -> Iterator[tuple[Stored, NDArray[np.float32]]]:
+    """One tensor in order, as chunks of whole rows: what is written, and the values it stands for."""
+    if place in checkpoint.packed:
+        for packed in read_packed_rows(checkpoint, place):
+            yield packed.tensor, packed.source_values()
+    else:
+        for rows in checkpoint.read_rows(place):
+            yield round_rows(rows, tensor_format, recipe), rows
 
 
 def round_rows(rows: NDArray[np.float32], tensor_format: TensorFormat, recipe: QuantRecipe) -> Stored:
@@ -55,7 +94,8 @@ class RoundingErrors:
         """Count a chunk of tensor ``name``; float tensors have no error and are not listed."""
         if isinstance(stored, np.ndarray):
             return
-        difference = (stored.dequantize() - rows).reshape(-1)
+        written = stored_values(stored) if isinstance(stored, Int4Tensor) else stored.dequantize()
+        difference = (written - rows).reshape(-1)
         flat = rows.reshape(-1)
         error, norm = self._sums.get(name, (0.0, 0.0))
         self._sums[name] = error + float(np.dot(difference, difference)), norm + float(np.dot(flat, flat))

@@ -37,6 +37,7 @@ def state_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder that the code under test takes for its state; empty, and never the user's own."""
     path = tmp_path / "state"
     monkeypatch.setenv("EDGE_STATE", str(path))
+    monkeypatch.setenv("EDGE_MODELS", str(tmp_path / "pulled"))  # likewise
     return path
 
 

@@ -15,6 +15,7 @@ from bench_edge.think_run import MODES, Outcome, ThinkRun, fingerprint
 from bench_edge.think_tables import tables
 from models.errors import UsageError
 from models.spark import outside as outside_prompts
+from models.spark.tasks import draw_set
 from quantize.pipeline import quantize_checkpoint
 
 
@@ -222,6 +223,7 @@ def test_a_run_is_named_by_model_problems_and_sources(tmp_path: Path, monkeypatc
 def test_a_whole_bench_stores_line_and_card_and_leaves_nothing_behind(
     tmp_path: Path, state_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(think, "test_set", lambda: draw_set(20, 0, "test"))  # the whole set takes a while to draw
     monkeypatch.setattr(think, "measure_float", lambda run, path, problems: run.measure("float", problems))
     store, card = tmp_path / "new" / "think.json", tmp_path / "README.md"
     arguments = ["--limit", "12", "--float-checkpoint", str(tmp_path), "--store", str(store), "--card", str(card)]

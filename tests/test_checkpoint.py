@@ -103,8 +103,8 @@ def _as_integers(folder: Path) -> None:
         (lambda folder: (folder / "config.json").write_text("[1]"), "JSON list, not an object"),
         (lambda folder: (folder / "config.json").write_text("{"), "not valid JSON"),
         (
-            lambda folder: write_json(folder / "config.json", tiny_config(quantization_config={"quant_method": "awq"})),
-            "is quantized already",
+            lambda folder: write_json(folder / "config.json", tiny_config(quantization_config={"quant_method": "hqq"})),
+            "is quantized with hqq",
         ),
         (
             lambda folder: write_json(folder / "model.safetensors.index.json", {"weight_map": {"w": "gone"}}),

@@ -43,12 +43,12 @@ class Sample:
 class Mix:
     """What stage 1 draws. Shares are of samples; `off_weight` scales the loss of direct answers."""
 
-    thinking: float = 0.48
+    thinking: float = 0.55
     outside: float = 0.03
-    drill: float = 0.25
+    drill: float = 0.22
     history: float = 0.06
     off_one_step: float = 0.76
-    on_one_step: float = 0.40
+    on_one_step: float = 0.30
     off_weight: float = 3.0
 
 
@@ -140,7 +140,7 @@ def draw_forced(rng: Random, renderer: Renderer, mix: Mix) -> Sample:
 
 def draw_many_steps(rng: Random, think: bool) -> int:
     """Two to five steps; direct answers lean to two, because longer ones cannot be learned."""
-    return rng.choice((2, 2, 3, 3, 4, 4, 5, 5, 5) if think else (2, 2, 2, 2, 3, 4, 5))
+    return rng.choice((2, 3, 4, 4, 5, 5, 5) if think else (2, 2, 2, 2, 3, 4, 5))
 
 
 def draw_past(rng: Random, renderer: Renderer, mix: Mix) -> list[int]:

@@ -36,7 +36,8 @@ SHARD_ROWS = 100 * BATCH_ROWS
 class TrainOptions:
     """One training run; the command line has the same fields.
 
-    `problems` are measured for stage 2; every `rounded_every`-th step sees weights rounded to 4 bits (0: none).
+    `problems` are measured for stage 2; every `rounded_every`-th step sees weights rounded to 4 bits (0: none);
+    `weights` is a checkpoint that a new stage 1 starts from.
     """
 
     out: Path
@@ -52,6 +53,7 @@ class TrainOptions:
     validation_size: int = 300
     problems: int = 8000
     rounded_every: int = 0
+    weights: Path = Path()
 
 
 def main() -> None:
@@ -61,7 +63,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints, log and result")
     for name, value in asdict(defaults).items():
         if name != "out":
-            parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
+            parser.add_argument(
+                f"--{name.replace('_', '-')}", type=Path if isinstance(value, Path) else type(value), default=value
+            )
     options = TrainOptions(**vars(parser.parse_args()))
     options.out.mkdir(parents=True, exist_ok=True)
     tokenizer = open_tokenizer(options.out / "tokenizer")
@@ -72,6 +76,8 @@ def main() -> None:
 
 def run_stage_1(network: SparkNetwork, options: TrainOptions, tokenizer: SparkTokenizer) -> None:
     """Both modes, prefilled; the result is the folder `stage1`."""
+    if options.weights.name:
+        load_state(options.weights, network, [])
     with ShardStream(options.out / "tokenizer", options.seed) as shards:
         train(network, options, tokenizer, shards.rows, "stage1")
     save_result(network, tokenizer, options.out / "stage1")

@@ -1,0 +1,83 @@
+"""The commands ``edge models list | inspect | verify | remove``.
+
+Knows: their arguments and what they print. Does not know: how a model is fetched and made (``edge models pull``, which
+is in ``cli`` with everything else that reaches the other packages).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from models.errors import BundleError, UsageError
+
+if TYPE_CHECKING:
+    from models.hub import HubName
+
+HubModelName = Annotated[
+    str, typer.Argument(metavar="NAME", help="org/name, or org/name/file.gguf for one of several GGUF files.")
+]
+
+
+def verify(model: Annotated[str, typer.Argument(metavar="BUNDLE", help="A folder, or a pulled model.")]) -> int:
+    """Compare every file of a bundle with its hash."""
+    from edge.model_source import find_model
+    from models.bundle import verify_bundle
+
+    path = Path(model)
+    if not path.exists() and (found := find_model(model).bundle):
+        path = found.path
+    elif not path.is_dir():
+        raise BundleError(f"{model} is not a bundle's folder; only bundles hold the hashes of their files.")
+    bundle = verify_bundle(path)
+    typer.echo(f"{model}: all {len(bundle.manifest.files)} files are as they were written.")
+    return 0
+
+
+def inspect(model: Annotated[str, typer.Argument(metavar="PATH", help="A folder, a file, or a pulled model.")]) -> int:
+    """Say what a bundle or a GGUF file holds, without loading it."""
+    from edge.doctor import describe_model
+
+    typer.echo(describe_model(model))
+    return 0
+
+
+def list_models() -> int:
+    """List the models that are ready: the embedded one, and those that were pulled."""
+    from edge.model_cache import cache_folder, find_entry, list_entries
+    from edge.model_source import embedded_bundle_path
+
+    typer.echo(f"{_size(embedded_bundle_path())}  (embedded)")
+    for name in list_entries():
+        typer.echo(f"{_size(find_entry(name))}  {name}")
+    typer.echo(f"Pulled models are in {cache_folder()}.", err=True)
+    return 0
+
+
+def _size(path: Path | None) -> str:
+    """The bytes of an entry, ten wide; a link whose file was deleted is gone."""
+    if path is None or not path.exists():
+        return f"{'gone':>10}"
+    files = path.iterdir() if path.is_dir() else (path,)
+    return f"{sum(file.stat().st_size for file in files) / 1e6:7.1f} MB"
+
+
+def remove(name: HubModelName) -> int:
+    """Remove a pulled model. What the hub's own cache holds of it stays (see: hf cache)."""
+    from edge.model_cache import remove_entry
+
+    remove_entry(hub_name(name))
+    typer.echo(f"{name} is removed.")
+    return 0
+
+
+def hub_name(text: str) -> HubName:
+    """Raises UsageError for what cannot be a model on a hub."""
+    from models.hub import parse_hub_name
+
+    name = parse_hub_name(text)
+    if name is None:
+        raise UsageError(f"{text!r} is not the name of a model on a hub; write org/name or org/name/file.gguf.")
+    return name
