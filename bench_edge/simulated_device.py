@@ -120,11 +120,11 @@ class SimulatedDevice(Backend):
 
     name = "simulated"
     kv_bytes_per_token = 0
-    num_threads = num_sequences = 1
+    num_sequences = 1
     vocab_size = LetterTokenizer.vocab_size
 
     def __init__(self, clock: SimulatedClock, slowness: Slowness, context_size: int = 8192) -> None:
-        self.context_size = context_size
+        self.context_size, self.num_threads = context_size, 1
         self.thinking_tokens: float = 0
         self.answer_tokens: float = 0
         self._clock = clock
@@ -157,6 +157,9 @@ class SimulatedDevice(Backend):
         self._likeliest = self._next_token()
         self._logits[self._likeliest] = 20
         return self._logits
+
+    def set_threads(self, num_threads: int) -> None:
+        self.num_threads = num_threads
 
     def length(self, sequence: int) -> int:
         return len(self._book.held(sequence))
