@@ -1,26 +1,39 @@
-"""One prompt becomes one answer: decide, render, encode, prefill, then token by token.
+"""One prompt becomes one answer: decide, plan, render, prefill, then token by token.
 
-Knows: the order of these steps and what each hands to the next. Does not know: devices, locks, terminals, or how a
-token is sampled and read (``token_loop``).
+Knows: the order of these steps and what each hands to the next. Does not know: devices, locks, terminals, how a prompt
+is evaluated (``opening``), or how a token is sampled and read (``token_loop``).
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from threading import Event
 from typing import TYPE_CHECKING
 
 from edge.answer_log import AnswerLog, Waited
-from edge.chat_types import AnswerOptions, Decision, Message, StreamEvent, Think
+from edge.chat_types import AnswerOptions, Decision, DecisionSource, FinishReason, Message, StreamEvent, Think
+from edge.forced_text import ForcedText
+from edge.limits import Due, check_limits, plan_answer
+from edge.opening import Opening
+from edge.pace import Pace
 from edge.sampling import Sampler
-from edge.stream_parser import StreamParser
+from edge.think.controller import Cause, Controller, Limits
 from edge.think.decision import decide
 from edge.token_loop import TokenLoop
 from models.errors import PromptError
 
 if TYPE_CHECKING:
     from edge.loaded_model import LoadedModel
+
+
+CAUSES: dict[Cause, str] = {
+    "deadline": "for the deadline",
+    "budget": "at its budget",
+    "loop": "because it went in circles",
+    "asked": "on request",
+}
 
 
 def stream_answer(
@@ -30,46 +43,65 @@ def stream_answer(
     options: AnswerOptions,
     *,
     stop: Event,
+    stop_thinking: Event | None = None,
     clock: Callable[[], float] = time.perf_counter,
     waited: Waited | None = None,
+    pace: Pace | None = None,
 ) -> Iterator[StreamEvent]:
     """Answer the last of ``messages`` on ``sequence`` of the model's backend; the last event carries the result.
 
-    ``stop`` ends the answer early from any thread. ``clock`` gives seconds. Raises PromptError for an empty or too
-    long prompt, BackendError when the device fails.
+    ``stop`` ends the answer early from any thread, ``stop_thinking`` the thinking. ``clock`` gives seconds. ``pace`` is
+    what is known of the device; it learns from this answer. Raises PromptError for an empty or too long prompt,
+    UsageError for a limit that this model cannot keep, BackendError when the device fails.
     """
-    log = AnswerLog(clock, waited or Waited(clock()))
+    waited, pace = waited or Waited(clock()), pace or Pace()
+    log = AnswerLog(clock, waited)
+    check_limits(model, options)
     decision = decide(options.think, has_judge=model.dialect.has_judge, default_think=model.dialect.default_think)
-    prompt = model.dialect.render(check_messages(messages), think_mode(decision))
-    tokens, forced = model.tokenizer.encode_prompt(prompt)
-    check_room(len(tokens) + len(forced), model.backend.context_size)
+    due = Due(options.deadline_s, waited, clock, stop)
+    opening = Opening(model, sequence, check_messages(messages), should_stop=due.is_over, clock=clock)
+    forced_text = ForcedText(model.dialect, model.tokenizer, messages[-1].content)
+    parser, limits = opening.render(think_mode(decision)), Limits()
+    if options.has_limits:
+        plan, limits = plan_answer(model, options, decision, opening, pace, due, forced_text)
+        if plan.think is not decision.think:
+            parser = opening.render(think_mode(plan.decision))
+        decision = plan.decision
     if decision.think is not None:
         yield StreamEvent("decision", decision=decision)
 
-    prefill_start_s = clock()
-    filled = model.backend.prefill(sequence, [*tokens, *forced], should_stop=stop.is_set)
-    log.prefilled(prefill_start_s, len(tokens), len(forced), filled.cached_tokens)
-    parser = StreamParser(model.dialect, prompt.phase)
-    parser.feed(prompt.forced)
+    is_complete = opening.prefill(pace.speed)
+    log.prefilled(opening.start_s, opening.num_prompt, opening.num_forced, opening.cached_tokens or 0)
+    controller = Controller(limits, pace.speed, opening.tokens, clock())
     loop = TokenLoop(
         model,
         sequence,
-        [*tokens, *forced],
+        opening.tokens,
         parser=parser,
         sampler=make_sampler(model, options),
         log=log,
+        controller=controller,
+        forced_text=forced_text,
         decided=decision.think,
         limit=options.max_tokens,
+        least_thinking=options.min_think_tokens or 0,
+        is_limited=options.has_limits,
         stop=stop,
+        stop_thinking=stop_thinking or Event(),
+        clock=clock,
     )
-    for piece in loop.run() if filled.is_complete else ():
+    for piece in loop.run() if is_complete else ():
         if decision.think is None and piece.kind != "judge":
-            decision = judged(parser.think, log.text("judge"))
+            decision = judged(parser.think, log.text("judge"), loop.closed_by)
             yield StreamEvent("decision", decision=decision)
         if piece.kind != "marker" and piece.text:
             log.show(piece.kind, piece.text)
             yield StreamEvent(piece.kind, piece.text)
-    yield StreamEvent("done", result=log.finish(decision, loop.finish_reason, model.name, model.backend.name))
+    decision = with_closing(decision, loop.closed_by) if log.tokens["thinking"] else decision
+    reason: FinishReason = loop.finish_reason if is_complete or stop.is_set() else "deadline"
+    result = log.finish(decision, reason, model.name, model.backend.name)
+    pace.learn(result, opening.num_prompt + opening.num_forced, controller.steps_s, closed_by=loop.closed_by)
+    yield StreamEvent("done", result=result)
 
 
 def think_mode(decision: Decision) -> Think:
@@ -79,10 +111,20 @@ def think_mode(decision: Decision) -> Think:
     return "on" if decision.think else "off"
 
 
-def judged(think: bool | None, judge_text: str) -> Decision:
-    """The decision of the model's own judge, with the judge's words as its reason."""
+def judged(think: bool | None, judge_text: str, closed_by: Cause | None) -> Decision:
+    """The decision of the model's own judge, with the judge's words as its reason; or of what cut it short."""
+    if closed_by is not None:
+        source: DecisionSource = "deadline" if closed_by == "deadline" else "asked"
+        return Decision(bool(think), f"the model's judgement was cut short {CAUSES[closed_by]}", source)
     words = " ".join(judge_text.split())
     return Decision(bool(think), f"the model judged: {words}" if words else "the model judged so", "judge")
+
+
+def with_closing(decision: Decision, closed_by: Cause | None) -> Decision:
+    """``decision`` with the reason why its thinking was closed, where the model did not end it."""
+    if closed_by is None:
+        return decision
+    return replace(decision, reason=f"{decision.reason}; its thinking was closed {CAUSES[closed_by]}")
 
 
 def make_sampler(model: LoadedModel, options: AnswerOptions) -> Sampler:
@@ -105,12 +147,3 @@ def check_messages(messages: Sequence[Message]) -> tuple[Message, ...]:
     if not messages[-1].content.strip():
         raise PromptError("The prompt is empty; write a question.")
     return tuple(messages)
-
-
-def check_room(num_tokens: int, context_size: int) -> None:
-    """Raises PromptError unless a prompt of ``num_tokens`` leaves room for at least one token of an answer."""
-    if num_tokens >= context_size:
-        raise PromptError(
-            f"The prompt is {num_tokens:,} tokens long and the context holds {context_size:,}; "
-            "shorten it or ask for a larger context."
-        )

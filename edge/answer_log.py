@@ -7,11 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 from edge.chat_types import Answer, Decision, FinishReason, Timings, Usage
-
-Stage = Literal["judge", "thinking", "answer"]
+from edge.think.controller import Stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +33,7 @@ class AnswerLog:
         self._waited = waited
         self._ttft_s = 0.0
         self._prefill_s = 0.0
+        self._close_s = 0.0
         self._decode_start_s = 0.0
         self._seconds: dict[Stage, float] = {"judge": 0.0, "thinking": 0.0, "answer": 0.0}
         self._stage: Stage | None = None
@@ -55,15 +54,20 @@ class AnswerLog:
         self._decode_start_s = self._stage_start_s = self._clock()
         self._prefill_s = self._decode_start_s - started_s
 
-    def forced(self, num_tokens: int) -> None:
-        """``num_tokens`` were written into the assistant's mouth while decoding."""
-        self._forced_tokens += num_tokens
-
     def enter(self, stage: Stage) -> None:
         """The next token belongs to ``stage``."""
         if stage != self._stage:
             self._leave()
             self._stage = stage
+
+    def forced(self, num_tokens: int, started_s: float | None = None) -> None:
+        """``num_tokens`` were written into the model's mouth while decoding; ``started_s``: to close, since then."""
+        self._forced_tokens += num_tokens
+        if started_s is None:
+            return
+        seconds = self._clock() - started_s
+        self._close_s += seconds
+        self._stage_start_s += seconds  # it is no stage's own
 
     def show(self, stage: Stage, text: str) -> None:
         """``text`` of ``stage`` is given out now."""
@@ -113,6 +117,7 @@ class AnswerLog:
             ttft_s=self._ttft_s,
             prefill_s=self._prefill_s,
             thinking_s=self._seconds["thinking"],
+            close_s=self._close_s,
             answer_s=self._seconds["answer"],
             total_s=total_s,
             decode_tokens_per_s=decode_tokens_per_s,

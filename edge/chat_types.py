@@ -54,6 +54,9 @@ class AnswerOptions:
     top_k: int | None = None
     top_p: float | None = None
     seed: int | None = None  # None: a fresh one for each answer
+    deadline_s: float | None = None  # seconds from the request to the end of the answer; None: no deadline
+    think_tokens: int | None = None  # at most so many thinking tokens; 0 is off
+    min_think_tokens: int | None = None  # thinking that ends earlier is made to go on
 
     def __post_init__(self) -> None:
         if self.think not in ("auto", "on", "off"):
@@ -68,6 +71,27 @@ class AnswerOptions:
             raise UsageError(f"top_p is {self.top_p}; use a number above 0 and up to 1.")
         if self.seed is not None and self.seed < 0:
             raise UsageError(f"seed is {self.seed}; use 0 or more.")
+        self._check_limits()
+
+    def _check_limits(self) -> None:
+        if self.deadline_s is not None and not (0 < self.deadline_s < math.inf):
+            raise UsageError(f"deadline_s is {self.deadline_s}; use a number of seconds above 0.")
+        most, least = self.think_tokens, self.min_think_tokens
+        if most is not None and most < 0:
+            raise UsageError(f"think_tokens is {most}; use 0 (no thinking) or more.")
+        if least is None:
+            return
+        if least < 1:
+            raise UsageError(f"min_think_tokens is {least}; use 1 or more.")
+        if self.think == "off":
+            raise UsageError(f"min_think_tokens is {least} and think is off; leave one of them out.")
+        if most is not None and least > most:
+            raise UsageError(f"min_think_tokens is {least} and think_tokens {most}; the least is above the most.")
+
+    @property
+    def has_limits(self) -> bool:
+        """Whether anything was asked for that the thinking has to be planned for."""
+        return self.deadline_s is not None or self.think_tokens is not None or self.min_think_tokens is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +99,8 @@ class Usage:
     """Tokens of one answer. A tag counts with the part it opens or closes; the stop token is not counted.
 
     ``prompt_tokens`` are all before the assistant's turn, ``cached_tokens`` those of the prefill that were already in
-    the cache, ``forced_tokens`` those written into the assistant's mouth; the other three were generated.
+    the cache, ``forced_tokens`` those written into the assistant's mouth, to force a mode or to close the thinking; the
+    other three were generated.
     """
 
     prompt_tokens: int = 0
@@ -107,7 +132,7 @@ class Timings:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A finished answer. ``raw`` is all generated text, tags included."""
+    """A finished answer. ``raw`` is all generated text, tags and the words that closed the thinking included."""
 
     answer: str
     thinking: str

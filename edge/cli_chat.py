@@ -46,6 +46,20 @@ def show_version(is_asked: bool) -> None:
         raise typer.Exit
 
 
+def seconds_of(duration: str) -> float:
+    """Seconds from ``3s``, ``800ms`` or ``2.5``. Raises UsageError for anything else."""
+    from models.errors import UsageError
+
+    number, factor = (duration[:-2], 1e-3) if duration.endswith("ms") else (duration.removesuffix("s"), 1.0)
+    try:
+        seconds = float(number) * factor
+    except ValueError as exc:
+        raise UsageError(f"The deadline is {duration!r}; write a time such as 3s, 800ms or 2.5.") from exc
+    if not 0 < seconds < float("inf"):
+        raise UsageError(f"The deadline is {duration!r}; use a time above 0, such as 3s, 800ms or 2.5.")
+    return seconds
+
+
 Version = Annotated[
     bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show the version and leave.")
 ]
@@ -56,6 +70,18 @@ def chat(
         list[str] | None, typer.Argument(metavar="PROMPT", help="The question.", show_default=False)
     ] = None,
     think: Annotated[str, typer.Option("--think", "--reasoning", metavar="auto|on|off", help="Think first?")] = "auto",
+    deadline: Annotated[
+        str | None,
+        typer.Option(
+            "--deadline", metavar="TIME", help="Answer within 3s, 800ms or 2.5 (seconds), loading the model included."
+        ),
+    ] = None,
+    think_tokens: Annotated[
+        int | None, typer.Option("--think-tokens", "--reasoning-budget", metavar="N", help="Think at most so long.")
+    ] = None,
+    min_think_tokens: Annotated[
+        int | None, typer.Option("--min-think", metavar="N", help="Think at least so long.")
+    ] = None,
     shows_thinking: Annotated[
         bool | None,
         typer.Option(
@@ -106,6 +132,9 @@ def chat(
         top_k=top_k,
         top_p=top_p,
         seed=seed,
+        deadline_s=None if deadline is None else seconds_of(deadline),
+        think_tokens=think_tokens,
+        min_think_tokens=min_think_tokens,
     )
     return run_chat(
         ChatRequest(

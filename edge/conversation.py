@@ -21,7 +21,7 @@ HELP = """\
 /clear               forget this conversation
 /help                this list
 /exit                leave (as Ctrl-D does)
-Ctrl-C               stop the answer and keep the chat"""
+Ctrl-C               stop thinking and answer; again: stop the answer and keep the chat"""
 
 
 class Conversation:
@@ -69,12 +69,12 @@ class Conversation:
             self._screen.note(f"{exc} /clear starts a new conversation.")
         except EdgeError as exc:
             self._screen.note(str(exc))
-        except KeyboardInterrupt:  # the second Ctrl-C: not even what was said is kept
+        except KeyboardInterrupt:  # one Ctrl-C more: not even what was said is kept
             self._screen.note("Interrupted.")
 
     def _answer(self, prompt: str) -> None:
         running = self._session.stream(prompt, self._options)
-        with stopped_by_interrupt(running):
+        with stopped_by_interrupt(running, thinking_first=True):
             answer = self._screen.show(running)
         if self._keeps_history and (warning := keep_turn(prompt, answer)):
             self._screen.note(warning)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Lock, get_ident
 from types import TracebackType
@@ -20,6 +21,7 @@ from edge.backends.base import BackendOptions
 from edge.chat_types import Answer, AnswerOptions, Message, StreamEvent
 from edge.loaded_model import LoadedModel, load_model
 from edge.model_source import find_model
+from edge.pace import Pace, pace_key
 from models.errors import UsageError
 
 if TYPE_CHECKING:
@@ -47,16 +49,26 @@ def load(
     return Engine(loaded, load_s=time.perf_counter() - start_s)
 
 
+@dataclass(frozen=True, slots=True)
+class Signals:
+    """What other threads may ask of one running answer."""
+
+    stop: Event = field(default_factory=Event)
+    stop_thinking: Event = field(default_factory=Event)
+
+
 class RunningAnswer:
     """An answer under way: iterate it for its events, the last of which carries the result.
 
-    ``stop`` may be called from any thread and ends the answer with what has been said. Everything else belongs to the
-    thread that iterates. Leaving the answer early (``close``, or leaving a ``with`` block) frees the engine.
+    ``stop`` ends the answer with what has been said, ``stop_thinking`` ends the thinking and has the model answer; both
+    may be called from any thread. Everything else belongs to the thread that iterates. Leaving the answer early
+    (``close``, or leaving a ``with`` block) frees the engine.
     """
 
-    def __init__(self, events: Generator[StreamEvent, None, None], stop: Event) -> None:
+    def __init__(self, events: Generator[StreamEvent, None, None], signals: Signals) -> None:
         self._events = events
-        self._stop = stop
+        self._signals = signals
+        self.is_answering = False  # past all thinking, as far as the events read so far tell
         self._result: Answer | None = None
 
     def __iter__(self) -> Self:
@@ -64,6 +76,8 @@ class RunningAnswer:
 
     def __next__(self) -> StreamEvent:
         event = next(self._events)
+        if event.kind == "answer" or (event.decision is not None and event.decision.think is False):
+            self.is_answering = True
         if event.result is not None:
             self._result = event.result
         return event
@@ -89,7 +103,11 @@ class RunningAnswer:
 
     def stop(self) -> None:
         """End the answer early, with what has been said; safe from any thread, and more than once."""
-        self._stop.set()
+        self._signals.stop.set()
+
+    def stop_thinking(self) -> None:
+        """End the thinking and answer from what there is; safe from any thread, and without effect on an answer."""
+        self._signals.stop_thinking.set()
 
     def close(self) -> None:
         """Drop what is left of the answer and free the engine."""
@@ -113,6 +131,7 @@ class Engine:
         self._owner: int | None = None  # the thread whose answer is under way
         self._running_stop: Event | None = None
         self._is_closed = False
+        self._pace = Pace(pace_key(model))
 
     def __enter__(self) -> Self:
         return self
@@ -141,8 +160,8 @@ class Engine:
         prompt, UsageError when this thread's last answer is still under way, BackendError when the device fails.
         """
         turns = (Message("user", messages),) if isinstance(messages, str) else tuple(messages)
-        stop = Event()
-        return RunningAnswer(self._events(turns, options or AnswerOptions(), stop, when_done), stop)
+        signals = Signals()
+        return RunningAnswer(self._events(turns, options or AnswerOptions(), signals, when_done), signals)
 
     def answer(self, messages: str | Sequence[Message], options: AnswerOptions | None = None) -> Answer:
         """The whole answer at once: the stream, joined. Raises what the events of ``stream`` raise."""
@@ -159,6 +178,8 @@ class Engine:
 
         An answer under way in another thread is stopped, and frees the device when it ends or is dropped.
         """
+        if not self._is_closed and self._owner is None:  # while an answer runs, it is still learning
+            self._pace.keep()  # where it cannot be kept, the next run measures anew
         self._is_closed = True
         if (running_stop := self._running_stop) is not None:
             running_stop.set()
@@ -178,14 +199,24 @@ class Engine:
         self,
         messages: tuple[Message, ...],
         options: AnswerOptions,
-        stop: Event,
+        signals: Signals,
         when_done: Callable[[Answer], None] | None,
     ) -> Generator[StreamEvent, None, None]:
         asked_at_s = self._clock()  # this runs when the first event is asked for
-        with self._turn(stop):
+        with self._turn(signals.stop):
             waited = Waited(asked_at_s, queue_s=self._clock() - asked_at_s, load_s=self._load_s)
             self._load_s = 0.0  # the first answer waited for it, the later ones do not
-            for event in stream_answer(self.model, 0, messages, options, stop=stop, clock=self._clock, waited=waited):
+            for event in stream_answer(
+                self.model,
+                0,
+                messages,
+                options,
+                stop=signals.stop,
+                stop_thinking=signals.stop_thinking,
+                clock=self._clock,
+                waited=waited,
+                pace=self._pace,
+            ):
                 if event.result is not None and when_done is not None:
                     when_done(event.result)
                 yield event

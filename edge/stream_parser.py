@@ -60,6 +60,11 @@ class StreamParser:
         self._held = buffer[len(buffer) - keep :]
         return pieces + self._text(buffer[position : len(buffer) - keep])
 
+    @property
+    def is_inside_tag(self) -> bool:
+        """Whether the text so far ends in what may be the beginning of a tag."""
+        return bool(self._held.strip())
+
     def flush(self) -> list[Piece]:
         """What was held back, now that no more text comes."""
         held, self._held = self._held, ""

@@ -41,6 +41,11 @@ class TagGuard:
         self._held.clear()
         return safe, num_unsaid
 
+    @property
+    def is_holding(self) -> bool:
+        """Whether text is held back."""
+        return bool(self._held)
+
     def flush(self) -> str:
         """The text still held back: nothing follows, so it is no tag."""
         text = "".join(self._held)

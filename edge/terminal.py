@@ -29,6 +29,8 @@ ENDINGS = {
     "length": "cut at --max-tokens",
     "context": "the context is full",
     "stopped": "stopped",
+    "deadline": "cut at the deadline",
+    "loop": "cut because it went in circles",
 }
 
 # Control characters a model might write would steer the terminal; line ends and tabs stay.
@@ -115,10 +117,19 @@ def closing_line(answer: Answer) -> str:
 
 
 @contextmanager
-def stopped_by_interrupt(running: RunningAnswer) -> Iterator[None]:
-    """Within this block Ctrl-C stops ``running`` and keeps what was said; pressed again it interrupts as usual."""
+def stopped_by_interrupt(running: RunningAnswer, *, thinking_first: bool = False) -> Iterator[None]:
+    """Within this block Ctrl-C stops ``running`` and keeps what was said; pressed again it interrupts as usual.
+
+    ``thinking_first``: the first Ctrl-C during the thinking only ends that, and the model answers.
+    """
+    has_stopped_thinking = not thinking_first
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
+        nonlocal has_stopped_thinking
+        if not has_stopped_thinking and not running.is_answering:
+            has_stopped_thinking = True
+            running.stop_thinking()
+            return
         running.stop()
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

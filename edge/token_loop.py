@@ -6,31 +6,40 @@ Once it is settled that there is no (more) thinking, the think tags are banned, 
 tags that would end it before the first thought: by id where a tag is one token, and on text in every case; a tag that
 got spelt out all the same is unsaid, and its first token is banned in that place. When the model's judge has set its
 marker, the fixed text up to the first word of thinking or answer is forced, as it is where a mode is forced beforehand.
+The controller sees every token before it is accepted; what it asks for is done here: thinking is closed by forced
+tokens, which stand where the token in hand would have stood. Thinking that must go on longer is treated the same way:
+the tag that ends it is unsaid, and a line that goes on is forced.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from threading import Event
 from typing import TYPE_CHECKING
 
 from edge.chat_types import FinishReason
 from edge.tag_guard import TagGuard
+from edge.think.controller import Action, Cause, Stage
 from models.errors import ContextFullError
 from models.tokenizer import TextDecoder
 
 if TYPE_CHECKING:
-    from edge.answer_log import AnswerLog, Stage
+    from edge.answer_log import AnswerLog
+    from edge.forced_text import ForcedText
     from edge.loaded_model import LoadedModel
     from edge.sampling import Sampler
     from edge.stream_parser import Piece, StreamParser
+    from edge.think.controller import Controller
 
 
 class TokenLoop:
     """Continues ``tokens``, which ``sequence`` of the model's backend holds already, logits and all.
 
     ``decided`` is the decision made beforehand (None: the model's judge has the word). ``parser`` has been fed what
-    was forced. ``limit`` is a number of generated tokens, or None for no limit but the context.
+    was forced. ``limit`` is a number of generated tokens, or None for no limit but the context. ``controller`` reads
+    ``tokens``, and ``least_thinking`` is how many of them thinking must have; ``is_limited``:
+    a model that stops in mid-thought is made to answer. ``stop`` ends the answer and
+    ``stop_thinking`` the thinking, from any thread. ``clock`` gives seconds.
     """
 
     def __init__(
@@ -42,23 +51,39 @@ class TokenLoop:
         parser: StreamParser,
         sampler: Sampler,
         log: AnswerLog,
+        controller: Controller,
+        forced_text: ForcedText,
         decided: bool | None,
         limit: int | None,
+        least_thinking: int,
+        is_limited: bool,
         stop: Event,
+        stop_thinking: Event,
+        clock: Callable[[], float],
     ) -> None:
         self.finish_reason: FinishReason = "stopped"
+        self.closed_by: Cause | None = None  # why the thinking was closed, where the model did not end it
         self._model = model
         self._sequence = sequence
         self._tokens = tokens
         self._parser = parser
         self._sampler = sampler
         self._log = log
+        self._controller = controller
+        self._forced_text = forced_text
         self._decided = decided
-        self._limit = limit if limit is not None else model.backend.context_size
+        self._end = len(tokens) + (limit if limit is not None else model.backend.context_size)
+        self._least_thinking = least_thinking
+        self._is_limited = is_limited
         self._stop = stop
+        self._stop_thinking = stop_thinking
+        self._clock = clock
         self._has_thought = parser.phase == "thinking"
-        self._waits_for_thought = False
+        self._thinking_start = len(tokens)
         self._guard: TagGuard | None = None
+        self._guards_answer = False  # against thinking
+        self._guards_thinking = False  # against its end, while it is shorter than asked for
+        self._waits_for_thought = False
         self._banned: tuple[int, ...] = ()
         self._banned_here: dict[int, tuple[int, ...]] = {}  # position -> first tokens of tags that were unsaid there
 
@@ -66,6 +91,8 @@ class TokenLoop:
         """Yield pieces of text as they come; ``finish_reason`` says afterwards why there are no more."""
         decoder = TextDecoder(self._model.tokenizer)
         self.finish_reason = yield from self._loop(decoder)
+        if self.finish_reason in ("deadline", "loop"):  # half a character is no text
+            decoder.drop()
         rest = decoder.flush()
         if self._guard is not None:
             safe, num_unsaid = self._guard.feed(rest)
@@ -78,25 +105,41 @@ class TokenLoop:
         backend, sequence, tokens, parser = self._model.backend, self._sequence, self._tokens, self._parser
         logits, append, pick, decode = backend.logits, backend.append, self._sampler.pick, decoder.feed
         stop_ids, counts, say, is_stopped = self._model.stop_ids, self._log.tokens, self._say, self._stop.is_set
-        banned_here, end = self._banned_here, len(tokens) + self._limit
-        phase, thinks, stage = parser.phase, parser.think, self._enter_stage()
-        while len(tokens) < end:
+        see, clock, wants_answer = self._controller.see, self._clock, self._stop_thinking.is_set
+        banned_here = self._banned_here
+        phase, thinks, stage, text = parser.phase, parser.think, self._enter_stage(), ""
+        while len(tokens) < self._end:
             if is_stopped():
                 return "stopped"
             banned = self._banned + banned_here.get(len(tokens), ()) if banned_here else self._banned
             token = pick(logits(sequence), banned)
-            if token in stop_ids:
-                return "stop"
+            action = see(clock(), stage, text, wants_answer())
+            if action != "go" or token in stop_ids:
+                end = self._finish(token in stop_ids, action, stage)
+                if end is not None:
+                    return end
+                if words := self._words(token in stop_ids, action, decoder):
+                    try:
+                        yield from self._force(words)
+                    except ContextFullError:
+                        return "context"
+                    phase, thinks, stage, text = parser.phase, parser.think, self._enter_stage(), ""
+                    continue
+                if token in stop_ids:
+                    return "stop"
             tokens.append(token)
             counts[stage] += 1
             text = decode(token)
             if self._guard is not None:
-                text, num_unsaid = self._guard.feed(text)
+                text, num_unsaid = self._guarded(text)
                 if num_unsaid:
                     yield from say(text)
                     decoder.flush()
                     counts[stage] -= num_unsaid
                     self._unsay(num_unsaid)
+                    text = ""
+                    if self._guards_thinking:
+                        yield from self._force(self._forced_text.wait(self._said))
                     continue
             forced: list[int] = []
             if text:
@@ -108,13 +151,64 @@ class TokenLoop:
                         return "stop"
                     forced = self._force_opening() if thinks is None else forced
                     tokens += forced
-                    end += len(forced)
+                    self._end += len(forced)
                     phase, thinks, stage = parser.phase, parser.think, self._enter_stage()
+            if action == "last":
+                return "deadline"
             try:
                 append(sequence, (token, *forced))
             except ContextFullError:
                 return "context"
         return "length"
+
+    def _finish(self, is_end: bool, action: Action, stage: Stage) -> FinishReason | None:
+        """Why the answer ends before the token in hand, or None."""
+        if is_end and (stage == "answer" or not self._is_limited):
+            return "stop"
+        if action == "end":
+            return "loop" if self._controller.cause == "loop" else "deadline"
+        return None
+
+    def _words(self, is_end: bool, action: Action, decoder: TextDecoder) -> str | None:
+        """What is to be forced instead of the token in hand; None: nothing, or not in the middle of a character."""
+        if is_end and self._owes_thinking:
+            return self._forced_text.wait(self._said)
+        is_between = decoder.is_whole and (self._guard is None or not self._guard.is_holding)
+        if action == "last" or not is_between:
+            return None
+        words = self._forced_text.closing(self._parser, is_soft=action == "soft", said=self._said)
+        if words is not None:
+            self.closed_by = self._controller.cause
+        return words
+
+    def _force(self, words: str) -> list[Piece]:
+        """Write ``words`` into the model's mouth. Raises ContextFullError."""
+        start_s = self._clock()
+        ids = self._forced_text.encode(words)
+        self._model.backend.append(self._sequence, ids)
+        self._tokens += ids
+        self._end += len(ids)
+        self._log.forced(len(ids), start_s)
+        self._controller.forced()
+        return self._say(words)
+
+    def _guarded(self, text: str) -> tuple[str, int]:
+        """``text`` through the guard; the one that keeps thinking from ending goes when there was enough of it."""
+        assert self._guard is not None
+        if self._guards_thinking and not self._owes_thinking and not self._guard.is_holding:
+            self._guard, self._guards_thinking = None, False
+            return text, 0
+        return self._guard.feed(text)
+
+    @property
+    def _owes_thinking(self) -> bool:
+        """Whether the thinking is under way and shorter than it must be."""
+        return self._parser.phase == "thinking" and len(self._tokens) - self._thinking_start < self._least_thinking
+
+    @property
+    def _said(self) -> str:
+        """The end of what was said so far; the marks before it end in a line end."""
+        return self._log.raw[-1] if self._log.raw else "\n"
 
     def _say(self, text: str) -> list[Piece]:
         if not text:
@@ -125,11 +219,14 @@ class TokenLoop:
     def _enter_stage(self) -> Stage:
         """The stage the next token counts with; bans the think tags once thinking is over or was decided against."""
         phase, thinks = self._parser.phase, self._thinks
+        if phase == "thinking" and not self._has_thought:
+            self._thinking_start = len(self._tokens)
         self._has_thought = self._has_thought or phase == "thinking"
         is_over = thinks is False or (self._has_thought and phase != "thinking")
         if is_over:
-            if self._guard is None:
+            if not self._guards_answer:
                 self._guard = TagGuard(self._model.dialect.think_tags)
+                self._guards_answer, self._guards_thinking, self._waits_for_thought = True, False, False
                 self._banned = self._model.think_tag_ids
         elif phase == "thinking" and not self._log.text("thinking").strip():
             self._wait_for_thought()
@@ -150,6 +247,8 @@ class TokenLoop:
         """There is a thought now; returns the text that the guard held back."""
         held = self._guard.flush() if self._guard is not None else ""
         self._waits_for_thought, self._guard, self._banned = False, None, ()
+        if self._owes_thinking:
+            self._guard, self._guards_thinking = TagGuard(self._model.dialect.think_closers), True
         return held
 
     def _force_opening(self) -> list[int]:
@@ -172,5 +271,6 @@ class TokenLoop:
         position = len(self._tokens) - num_tokens
         self._banned_here[position] = (*self._banned_here.get(position, ()), self._tokens[position])
         del self._tokens[position:]
+        self._controller.forced()
         if num_tokens > 1:
             self._model.backend.prefill(self._sequence, self._tokens)

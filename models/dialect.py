@@ -32,6 +32,7 @@ __all__ = [
 ]
 
 THINK_TAGS = {"<think>": Tag("thinking"), "</think>": Tag("gap", closes="thinking")}
+THINK_CLOSING: dict[Phase, str] = {"thinking": "\n</think>\n\n"}
 ANSWER_TAGS = {"<answer>": Tag("answer"), "</answer>": Tag("done", closes="answer")}
 JUDGE_TAGS = {
     "<judge>": Tag("judge"),
@@ -70,6 +71,10 @@ HIPO = Dialect(
     sampling=Sampling(temperature=0.6, top_k=0, top_p=0.95),
     forced_on="This needs step-by-step thinking.\n</judge>\n\n<think_on>\n<think>\n",
     forced_off="This can be answered directly.\n</judge>\n\n<think_off>\n<answer>\n",
+    closings={
+        "judge": "\n</judge>\n\n<think_off>\n<answer>\n",
+        "thinking": "\n</think>\n\n<answer>\n",
+    },
     default_system="You are a helpful assistant.",
 )
 
@@ -84,6 +89,7 @@ QWEN3 = Dialect(
     sampling=Sampling(temperature=0.6, top_k=20, top_p=0.95),
     forced_on="<think>\n",
     forced_off="<think>\n\n</think>\n\n",
+    closings=THINK_CLOSING,
     default_think=True,
 )
 
@@ -104,6 +110,7 @@ HUNYUAN = Dialect(
     sampling=Sampling(temperature=0.7, top_k=20, top_p=0.8),
     forced_on="<think>\n",
     forced_off="<think>\n\n</think>\n",
+    closings={"thinking": "\n</think>\n<answer>\n"},
     default_think=True,
 )
 
@@ -115,6 +122,7 @@ PLAIN = Dialect(
     marks=CHATML_MARKS,
     stop_tokens=(*CHATML_MARKS[1:], "<|eot_id|>", "<|end|>", "<end_of_turn>"),
     sampling=Sampling(temperature=0.7, top_k=40, top_p=0.95),
+    closings=THINK_CLOSING,
     asks_for_steps=True,
     note="This model has no thinking mode; thinking on is a step-by-step request in the prompt.",
 )

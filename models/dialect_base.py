@@ -17,6 +17,11 @@ Role = Literal["system", "user", "assistant"]
 Think = Literal["auto", "on", "off"]
 Phase = Literal["judge", "gap", "thinking", "answer", "done"]
 
+CLOSING_LINES = {
+    "en": "Time is short, so I answer now from what I have.",
+    "zh": "时间不多了，我根据目前的思考作答。",
+}
+WAIT_LINES = {"en": "Wait, let me check that again.", "zh": "等等，我再检查一遍。"}
 STEP_REQUESTS = {"en": "Think step by step, then give the answer.", "zh": "请一步一步思考，然后给出答案。"}
 
 
@@ -112,6 +117,7 @@ class Dialect:
     ``forced_on`` and ``forced_off`` are written into the assistant's mouth to force a mode; ``start_phase`` is where
     generated text begins without them. ``marks`` are texts beside the tags that user text must not forge.
     ``stop_ids`` gives, by vocabulary size, stop ids whose texts differ between models of one family.
+    ``closings`` are written into the model's mouth to end a phase early and to begin the answer.
     ``asks_for_steps``: the model has no thinking of its own, ``on`` appends a request instead, and ``note`` says so.
     """
 
@@ -123,6 +129,7 @@ class Dialect:
     sampling: Sampling
     forced_on: str = ""
     forced_off: str = ""
+    closings: Mapping[Phase, str] = field(default_factory=dict)
     marks: tuple[str, ...] = ()
     stop_ids: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     default_system: str = ""
@@ -214,5 +221,9 @@ def _check_order(messages: Sequence[Message]) -> None:
 
 
 def _with_step_request(message: Message) -> Message:
-    is_chinese = any("\u4e00" <= character <= "\u9fff" for character in message.content)
-    return Message(message.role, f"{message.content}\n\n{STEP_REQUESTS['zh' if is_chinese else 'en']}")
+    return Message(message.role, f"{message.content}\n\n{STEP_REQUESTS[language_of(message.content)]}")
+
+
+def language_of(text: str) -> str:
+    """``zh`` for text with a Chinese character in it, else ``en``: the languages there are lines in."""
+    return "zh" if any("\u4e00" <= character <= "\u9fff" for character in text) else "en"

@@ -178,6 +178,15 @@ class TextDecoder:
         """The text that is complete after ``token``; empty while a character is still open."""
         return self._decoder.decode(self._token_bytes(token))
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether no character is open."""
+        return not self._decoder.getstate()[0]
+
+    def drop(self) -> None:
+        """Forget an open character, whose bytes will never come."""
+        self._decoder.reset()
+
     def flush(self) -> str:
         """What a last open character leaves."""
         return self._decoder.decode(b"", final=True)

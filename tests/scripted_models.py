@@ -86,8 +86,10 @@ class _Script:
     def __call__(self, held: Sequence[int]) -> NDArray[np.float32]:
         width = len(self._opening)
         starts = [end for end in range(width, len(held) + 1) if list(held[end - width : end]) == self._opening]
-        spoken = list(held[starts[-1] :])
         logits = np.zeros(self._vocab_size, np.float32)
+        if not starts:  # in mid-prompt there is nothing to say yet
+            return logits
+        spoken = list(held[starts[-1] :])
         logits[self._stop] = 1
         for rank, line in enumerate(self._lines):
             if len(spoken) < len(line) and line[: len(spoken)] == spoken:

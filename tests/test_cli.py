@@ -319,6 +319,11 @@ def test_state_folder_that_cannot_be_written(few: list[str], tmp_path: Path, has
         (["--think", "maybe"], "'maybe'"),
         (["--max-tokens", "0"], "max_tokens is 0"),
         (["--temperature", "nan"], "temperature is nan"),
+        (["--deadline", "soon"], "'soon'"),
+        (["--deadline", "0s"], "'0s'"),
+        (["--think-tokens", "-1"], "think_tokens is -1"),
+        (["--reasoning-budget", "100000"], "think_tokens is 100,000"),
+        (["--think", "off", "--min-think", "5"], "min_think_tokens is 5"),
         (["--threads", "0"], "threads"),
         (["--ctx", "many"], "--ctx"),
         (["--no-such-flag"], "--no-such-flag"),
@@ -459,6 +464,26 @@ def test_ctrl_c_stops_the_answer_and_keeps_the_chat(terminal: Terminal) -> None:
     terminal.wait_for(r"stopped\]")
     terminal.type("half a line\x03")
     terminal.wait_for("\n")
+    terminal.type("\x04")
+    assert terminal.end() == 0
+    assert "Traceback" not in terminal.seen
+
+
+def test_first_ctrl_c_ends_the_thinking_and_the_second_the_answer(terminal: Terminal) -> None:
+    """Whoever waits for a long thought wants the answer, not the end of everything."""
+    terminal.type("/think on\n")
+    terminal.wait_for("think on")
+    terminal.type("count\n")
+    new = ""
+    while "\ufffd" not in new:
+        new += terminal.read()
+    terminal.type("\x03")
+    while "Time is short" not in new or "\ufffd" not in new.rpartition("from what I have.")[2]:
+        new += terminal.read()
+    terminal.type("\x03")
+    assert "closed on request" in terminal.wait_for(r"stopped\]")
+    terminal.type("/think\n")
+    terminal.wait_for("think on")
     terminal.type("\x04")
     assert terminal.end() == 0
     assert "Traceback" not in terminal.seen

@@ -1,0 +1,93 @@
+"""What limits one answer: when it is due, and the plan that keeps it within time and tokens.
+
+Knows: how options, a model, an opened prompt and the device's pace become a plan and the controller's limits.
+Does not know: how a plan is reckoned (``think.plan``) or kept (``think.controller``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from threading import Event
+from typing import TYPE_CHECKING
+
+from edge.answer_log import Waited
+from edge.chat_types import AnswerOptions, Decision
+from edge.forced_text import ForcedText
+from edge.opening import Opening
+from edge.pace import Pace
+from edge.think.controller import Limits
+from edge.think.plan import Bounds, ThinkPlan, plan_thinking
+from models.errors import UsageError
+
+if TYPE_CHECKING:
+    from edge.loaded_model import LoadedModel
+
+
+class Due:
+    """When a request has to be answered; ``at_s`` is a reading of ``clock``, None without a deadline."""
+
+    def __init__(self, deadline_s: float | None, waited: Waited, clock: Callable[[], float], stop: Event) -> None:
+        self.at_s = None if deadline_s is None else waited.asked_at_s - waited.load_s + deadline_s
+        self._clock = clock
+        self._stop = stop
+
+    def left_s(self) -> float | None:
+        """Seconds from now, None without a deadline."""
+        return None if self.at_s is None else self.at_s - self._clock()
+
+    def is_over(self) -> bool:
+        """Whether the request was stopped, or its time is over."""
+        return self._stop.is_set() or (self.at_s is not None and self._clock() >= self.at_s)
+
+
+def plan_answer(
+    model: LoadedModel,
+    options: AnswerOptions,
+    decision: Decision,
+    opening: Opening,
+    pace: Pace,
+    due: Due,
+    forced_text: ForcedText,
+) -> tuple[ThinkPlan, Limits]:
+    """The plan and what the controller has to keep; with a deadline the prompt is prefilled first."""
+    is_new = due.at_s is not None and not pace.speed.is_measured
+    if due.at_s is not None:
+        opening.prefill_prompt(pace.speed)
+    bounds = Bounds(
+        context_tokens=opening.num_prompt,
+        room_tokens=model.backend.context_size - opening.num_prompt,
+        time_left_s=due.left_s(),
+        think_tokens=options.think_tokens,
+        max_tokens=options.max_tokens,
+        open_tokens=opening.num_forced,
+        close_tokens=forced_text.num_closing_tokens,
+    )
+    plan = plan_thinking(decision, bounds, pace.speed, pace.lengths)
+    if is_new:
+        note = f"{plan.reason}; this device was new and measured with the prompt"
+        plan = replace(plan, decision=replace(plan.decision, reason=note))
+    limits = Limits(
+        deadline_s=due.at_s,
+        think_tokens=plan.think_tokens,
+        answer_tokens=plan.answer_tokens,
+        close_tokens=bounds.close_tokens,
+        watches_answer=True,
+    )
+    return plan, limits
+
+
+def check_limits(model: LoadedModel, options: AnswerOptions) -> None:
+    """Raises UsageError for a thinking budget that this model cannot keep."""
+    dialect, context_size = model.dialect, model.backend.context_size
+    for name in ("think_tokens", "min_think_tokens"):
+        wished = getattr(options, name)
+        if wished is None:
+            continue
+        if dialect.asks_for_steps:
+            raise UsageError(
+                f"{name} is {wished}, and the dialect {dialect.name} of {model.name} has no thinking that could be "
+                "counted; leave it out."
+            )
+        if wished >= context_size:
+            raise UsageError(f"{name} is {wished:,} and the context holds {context_size:,} tokens; ask for fewer.")

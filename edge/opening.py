@@ -1,0 +1,112 @@
+"""From messages to the first logits: render, encode, check, prefill, and measure a device that is new.
+
+Knows: prompts, prefills and their times. Does not know: what is generated afterwards, or how a mode is decided.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from edge.chat_types import Message
+from edge.stream_parser import StreamParser
+from models.errors import PromptError
+
+if TYPE_CHECKING:
+    from edge.loaded_model import LoadedModel
+    from edge.think.speed import SpeedModel
+    from models.dialect import Think
+
+MEASURED_STEPS = 4  # the last tokens of a prompt, evaluated one by one where no speed is known yet
+
+
+class Opening:
+    """One request's prompt on ``sequence``; ``tokens`` and ``num_forced`` are those of the mode opened last.
+
+    ``should_stop`` interrupts a prefill. ``clock`` gives seconds.
+    """
+
+    def __init__(
+        self,
+        model: LoadedModel,
+        sequence: int,
+        messages: Sequence[Message],
+        *,
+        should_stop: Callable[[], bool],
+        clock: Callable[[], float],
+    ) -> None:
+        self.tokens: list[int] = []
+        self.num_forced = 0
+        self.cached_tokens: int | None = None  # of the first prefill; None before it
+        self.start_s = 0.0
+        self._filled: list[int] = []
+        self._model = model
+        self._sequence = sequence
+        self._messages = messages
+        self._should_stop = should_stop
+        self._clock = clock
+
+    @property
+    def num_prompt(self) -> int:
+        """Tokens before the assistant's turn."""
+        return len(self.tokens) - self.num_forced
+
+    def render(self, think: Think) -> StreamParser:
+        """Encode the prompt of a mode; gives its parser. Raises PromptError when it does not fit."""
+        prompt = self._model.dialect.render(self._messages, think)
+        tokens, forced = self._model.tokenizer.encode_prompt(prompt)
+        check_room(len(tokens) + len(forced), self._model.backend.context_size)
+        self.tokens, self.num_forced = [*tokens, *forced], len(forced)
+        parser = StreamParser(self._model.dialect, prompt.phase)
+        parser.feed(prompt.forced)
+        return parser
+
+    def prefill_prompt(self, speed: SpeedModel) -> bool:
+        """Evaluate what all modes share, before one is chosen; True when it is whole.
+
+        Where no speed is known, the last tokens go one by one: that measures a decode step with work that has to be
+        done anyway.
+        """
+        tokens = self.tokens[: self.num_prompt]
+        if speed.is_measured or len(tokens) <= MEASURED_STEPS:
+            return self._prefill(tokens, speed)
+        start_s = self._clock()
+        if not self._prefill(tokens[:-MEASURED_STEPS], speed):
+            return False
+        prefill_s, times_s = self._clock() - start_s, [self._clock()]
+        for token in tokens[-MEASURED_STEPS:]:
+            self._model.backend.append(self._sequence, (token,))
+            self._model.backend.logits(self._sequence)  # where the device computes behind our back, this waits for it
+            times_s.append(self._clock())
+        self._filled = tokens
+        steps_s = [after - before for before, after in pairwise(times_s)]
+        speed.learn_decode(len(tokens) - MEASURED_STEPS, steps_s)
+        cached = self.cached_tokens or 0
+        speed.learn_prefill(len(tokens) - MEASURED_STEPS - cached, cached, prefill_s)
+        return True
+
+    def prefill(self, speed: SpeedModel) -> bool:
+        """Evaluate the whole, forced text included; True when it was not interrupted."""
+        if self._filled == self.tokens:  # nothing is forced, and the prompt lies there already
+            return True
+        return self._prefill(self.tokens, speed)
+
+    def _prefill(self, tokens: list[int], speed: SpeedModel) -> bool:
+        start_s = self._clock()
+        filled = self._model.backend.prefill(self._sequence, tokens, should_stop=self._should_stop)
+        if filled.is_complete:
+            self._filled = tokens
+            speed.learn_prefill(filled.evaluated_tokens, filled.cached_tokens, self._clock() - start_s)
+        if self.cached_tokens is None:
+            self.cached_tokens, self.start_s = filled.cached_tokens, start_s
+        return filled.is_complete
+
+
+def check_room(num_tokens: int, context_size: int) -> None:
+    """Raises PromptError unless a prompt of ``num_tokens`` leaves room for at least one token of an answer."""
+    if num_tokens >= context_size:
+        raise PromptError(
+            f"The prompt is {num_tokens:,} tokens long and the context holds {context_size:,}; "
+            "shorten it or ask for a larger context."
+        )

@@ -1,0 +1,105 @@
+"""How much thinking fits: a wish, a deadline and the device's measured speed become a plan.
+
+Knows: tokens, seconds, the decision so far. Pure: no clock, no I/O.
+Does not know: prompts, text, or how a plan is kept (``controller``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edge.chat_types import Decision, DecisionSource
+from edge.think.lengths import LengthModel
+from edge.think.speed import SpeedModel
+
+_LONG_RUN = 64  # steps; stalls average out over so many
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What limits one answer. ``time_left_s`` counts from now, after the prompt's prefill; None means no limit.
+
+    ``room_tokens`` is what the context still holds, ``open_tokens`` what forcing a mode takes, ``close_tokens`` what
+    closing the thinking takes; ``think_tokens`` and ``max_tokens`` are what was asked for.
+    """
+
+    context_tokens: int
+    room_tokens: int
+    time_left_s: float | None = None
+    think_tokens: int | None = None
+    max_tokens: int | None = None
+    open_tokens: int = 0
+    close_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ThinkPlan:
+    """``think`` None: the model's judge has the word. ``think_tokens`` is the most it may think, by count alone: what
+    the clock allows is found while decoding. ``answer_tokens`` is the reserve that thinking leaves to the answer.
+    """
+
+    think: bool | None
+    think_tokens: int
+    answer_tokens: int
+    decision: Decision
+
+    @property
+    def reason(self) -> str:
+        """Why, half a sentence."""
+        return self.decision.reason
+
+
+def plan_thinking(decision: Decision, bounds: Bounds, speed: SpeedModel, lengths: LengthModel) -> ThinkPlan:
+    """The plan for ``decision`` within ``bounds``; thinking that could not get far enough is not begun.
+
+    With a judge, the judgement has to fit as well, or the mode is forced to off.
+    """
+    if decision.think is False:
+        return ThinkPlan(False, 0, lengths.reserve("direct_answer"), decision)
+    if bounds.think_tokens == 0:
+        return _without_thinking("a thinking budget of 0 tokens was asked for", "asked", lengths)
+    reserve = lengths.reserve("thought_answer")
+    judge_tokens = lengths.reserve("judge") if decision.think is None else 0
+    budget = _counted_budget(bounds, reserve, judge_tokens)
+    if budget < 1:
+        return _without_thinking("the answer itself needs all the tokens there are", "asked", lengths)
+    if bounds.time_left_s is None:
+        return ThinkPlan(decision.think, budget, reserve, decision)
+    fitting, useful = fitting_tokens(bounds, reserve, judge_tokens, speed), lengths.useful_thinking()
+    if fitting < useful:
+        reason = (
+            f"{bounds.time_left_s:.2f} s leave {max(fitting, 0)} tokens to think, and fewer than {useful} are no use"
+        )
+        return _without_thinking(reason, "deadline", lengths)
+    reason = f"{decision.reason}; about {min(fitting, budget)} tokens to think fit into {bounds.time_left_s:.2f} s"
+    return ThinkPlan(decision.think, budget, reserve, Decision(decision.think, reason, decision.source))
+
+
+def fitting_tokens(bounds: Bounds, reserve: int, judge_tokens: int, speed: SpeedModel) -> int:
+    """Thinking tokens that the time left allows beside all else, at the slow quantile; negative where none do."""
+    assert bounds.time_left_s is not None
+    context = bounds.context_tokens
+    others_s = (
+        speed.slow_prefill_s(bounds.open_tokens, context)
+        + speed.slow_prefill_s(bounds.close_tokens, context)
+        + speed.slow_decode_s(judge_tokens + reserve + 1, context)
+    )
+    left_s = bounds.time_left_s - others_s
+    fitting = _LONG_RUN
+    for _ in range(3):  # a later step costs more: the average over as many as fit
+        step_s = speed.slow_decode_s(max(fitting, _LONG_RUN), context) / max(fitting, _LONG_RUN)
+        fitting = int(left_s / max(step_s, 1e-9))
+    return fitting
+
+
+def _counted_budget(bounds: Bounds, reserve: int, judge_tokens: int) -> int:
+    """What counts allow: the budget asked for, and what the other limits leave beside the answer's reserve."""
+    others = reserve + judge_tokens
+    budget = bounds.room_tokens - others - bounds.open_tokens - bounds.close_tokens
+    if bounds.max_tokens is not None:
+        budget = min(budget, bounds.max_tokens - others)
+    return budget if bounds.think_tokens is None else min(budget, bounds.think_tokens)
+
+
+def _without_thinking(reason: str, source: DecisionSource, lengths: LengthModel) -> ThinkPlan:
+    return ThinkPlan(False, 0, lengths.reserve("direct_answer"), Decision(False, reason, source))

@@ -1,0 +1,79 @@
+"""Quantiles of a stream of positive numbers that forgets slowly, in a few dozen plain numbers.
+
+Knows: a histogram with logarithmic bins and weights that halve with age. Pure: no clock, no I/O.
+Does not know: what the numbers measure.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+BIN_RATIO = 1.1  # a quantile is exact to 10 %, and never below the truth
+SMALLEST = 1e-6
+RESCALE_ABOVE = 1e9
+_LOG_RATIO = math.log(BIN_RATIO)
+
+
+class RecentQuantile:
+    """``prior_value`` counts as ``prior_weight`` observations, older than all others.
+
+    The weight of an observation halves with every ``half_life`` later ones.
+    """
+
+    def __init__(self, prior_value: float, prior_weight: float, half_life: float) -> None:
+        self._bins: dict[int, float] = {_bin_of(prior_value): prior_weight}
+        self._total = prior_weight
+        self._weight = 1.0  # of the next observation: new ones grow instead of old ones shrinking
+        self._growth = 2.0 ** (1.0 / half_life)
+        self._found: dict[float, float] = {}  # quantiles asked for since the last change: a plan asks often
+
+    def add(self, value: float) -> None:
+        """Take one observation."""
+        self._found.clear()
+        place = _bin_of(value)
+        self._bins[place] = self._bins.get(place, 0.0) + self._weight
+        self._total += self._weight
+        self._weight *= self._growth
+        if self._weight > RESCALE_ABOVE:
+            self._rescale()
+
+    def quantile(self, share: float) -> float:
+        """The upper edge of the bin below which at least ``share`` (0 to 1) of the weight lies."""
+        if share not in self._found:
+            self._found[share] = BIN_RATIO ** self._bin_at(share)
+        return self._found[share]
+
+    def to_json(self) -> list[list[float]]:
+        """Pairs of bin and weight; the newest observation weighs 1."""
+        self._rescale()
+        return [[place, self._bins[place]] for place in sorted(self._bins)]
+
+    def restore(self, value: Any) -> None:
+        """Continue from what ``to_json`` gave. Raises ValueError for anything else."""
+        pairs = [(int(place), float(weight)) for place, weight in value]
+        if not pairs or not all(abs(place) < 1000 and 0 < weight < math.inf for place, weight in pairs):
+            raise ValueError("not a histogram")
+        self._found.clear()
+        self._bins = dict(pairs)
+        self._total = sum(self._bins.values())
+        self._weight = 1.0
+
+    def _bin_at(self, share: float) -> int:
+        wanted, seen = share * self._total, 0.0
+        places = sorted(self._bins)
+        for place in places:
+            seen += self._bins[place]
+            if seen >= wanted:
+                return place
+        return places[-1]
+
+    def _rescale(self) -> None:
+        kept = {place: weight / self._weight for place, weight in self._bins.items()}
+        self._bins = {place: weight for place, weight in kept.items() if weight > 1e-6} or kept
+        self._total = sum(self._bins.values())
+        self._weight = 1.0
+
+
+def _bin_of(value: float) -> int:
+    return math.ceil(math.log(max(value, SMALLEST)) / _LOG_RATIO - 1e-9)

@@ -1,0 +1,149 @@
+"""Writes tests/vectors/{speed,plan,controller}.jsonl: run it when one of them is meant to decide otherwise.
+
+Read the difference before you commit it: these lines pin every other implementation of the three.
+
+* speed: what was learned in order (``decode``: context, seconds of each step; ``prefill``: tokens, context, seconds),
+  what was asked afterwards (name, tokens, context, seconds), and the whole model as JSON.
+* plan: a decision, bounds, models of speed and lengths as JSON, and the plan.
+* controller: limits, a speed model, the tokens there are when decoding begins, then for each token the time, stage,
+  text of the token before, whether the end of thinking is asked for, the action and its cause, and the token that is
+  appended if the action is ``go``.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from edge.chat_types import Decision
+from edge.think.controller import Controller, Limits, Stage
+from edge.think.lengths import LengthModel
+from edge.think.plan import Bounds, plan_thinking
+from edge.think.speed import SpeedModel
+
+FOLDER = Path(__file__).parent / "vectors"
+QUESTIONS = ("decode_s", "slow_decode_s", "prefill_s", "slow_prefill_s")
+DECISIONS = (
+    Decision(True, "thinking on was asked for", "asked"),
+    Decision(None, "the model judges for itself", "judge"),
+    Decision(False, "thinking off was asked for", "asked"),
+)
+
+
+def main() -> None:
+    """Record all three."""
+    for name, records in (("speed", speed_records()), ("plan", plan_records()), ("controller", controller_records())):
+        with (FOLDER / f"{name}.jsonl").open("w", encoding="utf-8") as file:
+            for record in records:
+                file.write(json.dumps(record, ensure_ascii=False) + "\n")
+
+
+def steps_of(rng: random.Random, num_steps: int, slowness: float = 1.0) -> list[float]:
+    """Seconds of steps, with a stall now and then."""
+    return [round(slowness * 0.01 * (rng.uniform(0.9, 1.1) + 20 * (rng.random() < 0.01)), 6) for _ in range(num_steps)]
+
+
+def learned(rng: random.Random, num_requests: int) -> tuple[SpeedModel, list[list[Any]]]:
+    """A speed model and what it learned from."""
+    speed, told = SpeedModel(), []
+    for request in range(num_requests):
+        context, num_prompt = rng.randint(0, 500), rng.randint(2, 300)
+        steps_s = steps_of(rng, rng.choice((4, 40, 150)), 1 + 0.2 * request)
+        prefill_s = round(0.01 + 0.001 * num_prompt * rng.uniform(1, 1.3), 6)
+        told += [["decode", context, steps_s], ["prefill", num_prompt, context, prefill_s]]
+        speed.learn_decode(context, steps_s)
+        speed.learn_prefill(num_prompt, context, prefill_s)
+    return speed, told
+
+
+def speed_records() -> Iterator[dict[str, Any]]:
+    rng = random.Random(1)
+    for num_requests in (0, 1, 3, 8):
+        speed, told = learned(rng, num_requests)
+        asked = [
+            [name, num_tokens, context, getattr(speed, name)(num_tokens, context)]
+            for name in QUESTIONS
+            for num_tokens, context in ((1, 0), (5, 100), (20, 1000), (200, 64), (0, 7))
+        ]
+        yield {"learned": told, "asked": asked, "model": speed.to_json()}
+
+
+def plan_records() -> Iterator[dict[str, Any]]:
+    rng = random.Random(2)
+    for number in range(60):
+        speed, _ = learned(rng, 1 + number % 3)
+        lengths = LengthModel()
+        for _ in range(number % 7):
+            lengths.learn("thought_answer", rng.randint(3, 30))
+            lengths.learn("thinking", rng.randint(20, 400), was_cut=rng.random() < 0.5)
+        decision = DECISIONS[number % len(DECISIONS)]
+        bounds = Bounds(
+            context_tokens=rng.randint(10, 300),
+            room_tokens=rng.choice((400, 4000, 4000)),
+            time_left_s=rng.choice((None, 0.05, 1.0, 3.0, 20.0)),
+            think_tokens=rng.choice((None, None, None, 0, 50)),
+            max_tokens=rng.choice((None, None, None, 30, 400)),
+            open_tokens=rng.randint(0, 20),
+            close_tokens=rng.randint(2, 30),
+        )
+        plan = plan_thinking(decision, bounds, speed, lengths)
+        yield {
+            "decision": asdict(decision),
+            "bounds": asdict(bounds),
+            "speed": speed.to_json(),
+            "lengths": lengths.to_json(),
+            "plan": asdict(plan),
+        }
+
+
+def controller_records() -> Iterator[dict[str, Any]]:
+    rng = random.Random(3)
+    for number in range(18):
+        speed, _ = learned(rng, 2)
+        limits = Limits(
+            deadline_s=None if number % 6 == 5 else rng.choice((100.8, 101.2, 101.6)),
+            think_tokens=None if number % 6 == 5 else rng.choice((None, 20, 100)),
+            answer_tokens=rng.choice((5, 40)),
+            close_tokens=10,
+            watches_answer=number % 2 == 0,
+        )
+        yield {
+            "limits": asdict(limits),
+            "speed": speed.to_json(),
+            "num_tokens": 50,
+            "start_s": 100.0,
+            "seen": seen(rng, limits, speed, number),
+        }
+
+
+def seen(rng: random.Random, limits: Limits, speed: SpeedModel, number: int) -> list[list[Any]]:
+    """Tokens until the controller has closed the thinking and ended the answer, or 160 of them."""
+    tokens = list(range(50))
+    controller = Controller(limits, speed, tokens, 100.0)
+    stage: Stage = "judge" if number % 3 == 0 else "thinking"
+    now_s, text, told = 100.0, "", []
+    for step in range(160):
+        now_s = round(now_s + 0.01 * rng.uniform(0.9, 1.4) * (8 if number % 4 == 1 and step > 40 else 1), 6)
+        is_asked = number % 5 == 4 and step >= 30
+        action = controller.see(now_s, stage, text, is_asked)
+        token = step % 5 if number % 6 == 5 and step > 60 else rng.randrange(10_000)
+        told.append([now_s, stage, text, is_asked, action, controller.cause, token])
+        if action in ("last", "end"):
+            break
+        if action in ("soft", "hard"):
+            controller.forced()
+            stage, text = "answer", "\n"
+            continue
+        tokens.append(token)
+        text = rng.choice((" word", " word", " so", " so", " a", " 3.", ".", "\n", "。", ""))
+        if stage == "judge" and step == 10:
+            stage = "thinking"
+    return told
+
+
+if __name__ == "__main__":
+    main()
