@@ -31,6 +31,9 @@ MEBIBYTE = 2**20
 Facts = dict[str, str | int | float]
 
 
+THREADS_REASON = "one for each fast core, but no more than one for each 32 MiB of weights"
+
+
 @dataclass(frozen=True, slots=True)
 class Findings:
     """Facts by part; a part that failed has one fact called ``problem``."""
@@ -156,7 +159,7 @@ def _loaded(
         model, device = engine.model, engine.model.backend
         facts: Facts = {
             "backend": device.name,
-            "threads": f"{device.num_threads} ({'asked for' if num_threads else 'one for each fast core'})",
+            "threads": f"{device.num_threads} ({'asked for' if num_threads else THREADS_REASON})",
             "context_tokens": device.context_size,
             "kv_bytes_per_token": device.kv_bytes_per_token,
             "kv_MiB_at_full_context": round(device.context_size * device.kv_bytes_per_token / MEBIBYTE, 1),

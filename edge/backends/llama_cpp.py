@@ -34,6 +34,7 @@ BATCH_SIZE = 128  # tokens; as fast as 512 on a CPU, with a quarter of the atten
 DECODED, NO_ROOM, ABORTED = 0, 1, 2  # what a decode returns
 MAX_SEQUENCES, MAX_THREADS = 256, 512  # llama.cpp's own; beyond them it kills the process
 FINGERPRINT_BYTES = 2**20
+WEIGHT_BYTES_A_THREAD = 2**25  # below that threads wait for each other longer than they compute; see docs/LOG.md
 
 
 class LlamaCppBackend(Backend):
@@ -52,10 +53,11 @@ class LlamaCppBackend(Backend):
         self.self_test = self_test.choose_mode(model_path)
         self.is_safe_mode = self.self_test.mode == "safe"
         self.num_sequences = options.num_sequences
-        self.num_threads = options.num_threads or machine.default_threads
         self._path = model_path
         self._library: Any = load_library()
         self._model = open_model(model_path, is_safe=self.is_safe_mode)
+        useful_threads = 1 + int(self._library.llama_model_size(self._model)) // WEIGHT_BYTES_A_THREAD
+        self.num_threads = options.num_threads or min(machine.default_threads, useful_threads)
         try:
             self._open_context(options.context_size, machine.memory_available_bytes)
         except BaseException:
