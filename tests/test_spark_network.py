@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.parity  # what needs torch runs where torch is installed
 
 from models.spark import rounding  # noqa: E402
 from models.spark.network import SparkConfig, SparkNetwork, load_folder, save_folder  # noqa: E402

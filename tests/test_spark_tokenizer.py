@@ -8,9 +8,11 @@ from random import Random
 
 import pytest
 
+from models.dialect import DIALECTS, Message, Think
 from models.spark import samples, tasks
 from models.spark.samples import JUDGE_OFF, JUDGE_ON, OFF_PREFILL, ON_PREFILL, Mix, Renderer
 from models.spark.tokenizer import SPECIAL, TAGS, SparkTokenizer, train_tokenizer
+from models.tokenizer import BpeChatTokenizer
 
 SHIPPED = Path(samples.__file__).parent / "checkpoint"
 
@@ -117,24 +119,18 @@ def test_auto_tokenizer_renders_the_dialect(tokenizer: SparkTokenizer, tmp_path:
     assert stock.decode(tokenizer.encode_control("4\n</answer><|im_end|>"), skip_special_tokens=True) == "4\n</answer>"
 
 
-def test_training_ids_equal_the_runtime_rendering(tokenizer: SparkTokenizer) -> None:
-    """Control runs encoded as one string and user texts apart give the ids the training used."""
+@pytest.mark.parametrize(("think", "prefill"), [("auto", ""), ("off", OFF_PREFILL), ("on", ON_PREFILL)])
+def test_training_ids_equal_the_runtimes(tokenizer: SparkTokenizer, tmp_path: Path, think: Think, prefill: str) -> None:
+    """A prompt that the runtime spells in other tokens than the training is one the model never saw."""
     renderer = Renderer(tokenizer)
-    rng = Random(1)
-    for prefill in ("", OFF_PREFILL, ON_PREFILL):
-        problem = tasks.draw_problem(rng, 1, "story", "en", "train")
-        trained = renderer.system() + renderer.past(problem) + renderer.turn("2+3=?", prefill)
-        parts = [
-            ("<|im_start|>system\n", "You are a helpful assistant."),
-            ("<|im_end|>\n<|im_start|>user\n", problem.prompt),
-            ("<|im_end|>\n<|im_start|>assistant\n", problem.answer),
-            ("<|im_end|>\n<|im_start|>user\n", "2+3=?"),
-            (f"<|im_end|>\n<|im_start|>assistant\n<judge>\n{prefill}", ""),
-        ]
-        rendered = [
-            one for control, user in parts for one in tokenizer.encode_control(control) + tokenizer.encode_user(user)
-        ]
-        assert trained == rendered
+    problem = tasks.draw_problem(Random(1), 1, "story", "en", "train")
+    trained = renderer.system() + renderer.past(problem) + renderer.turn("2+3=?", prefill)
+    talk = [Message("user", problem.prompt), Message("assistant", problem.answer), Message("user", "2+3=?")]
+    tokenizer.save(tmp_path)
+    hipo = DIALECTS["hipo"]
+    runtime = BpeChatTokenizer.from_file(tmp_path / "tokenizer.json", hipo.control_texts)
+    prompt, forced = runtime.encode_prompt(hipo.render(talk, think))
+    assert trained == [*prompt, *forced]
 
 
 def test_rows_are_packed_and_only_completions_learned(tokenizer: SparkTokenizer) -> None:

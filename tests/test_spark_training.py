@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.parity  # what needs torch runs where torch is installed
 
 from models.spark import evaluate, hybrid, samples, tasks, train  # noqa: E402
 from models.spark.hybrid import Outcome  # noqa: E402

@@ -13,13 +13,13 @@ from random import Random
 import numpy as np
 from numpy.typing import NDArray
 
+from models.dialect import DIALECTS
 from models.spark import outside, tasks
 from models.spark.tasks import Problem
 from models.spark.tokenizer import DEFAULT_SYSTEM, SparkTokenizer
 
 ROW_TOKENS = 256
-OFF_PREFILL = "This can be answered directly.\n</judge>\n\n<think_off>\n<answer>\n"
-ON_PREFILL = "This needs step-by-step thinking.\n</judge>\n\n<think_on>\n<think>\n"
+OFF_PREFILL, ON_PREFILL = DIALECTS["hipo"].forced_off, DIALECTS["hipo"].forced_on
 JUDGE_OFF = {"en": "easy", "zh": "简单"}
 JUDGE_ON = {"en": "needs steps", "zh": "要分步"}
 JUDGE_WEIGHT = 3.0

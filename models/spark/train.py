@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from random import Random
@@ -36,16 +36,19 @@ SHARD_ROWS = 100 * BATCH_ROWS
 class TrainOptions:
     """One training run; the command line has the same fields.
 
-    `problems` are measured for stage 2; every `rounded_every`-th step sees weights rounded to 4 bits (0: none);
-    `weights` is a checkpoint that a new stage 1 starts from.
+    `stage` 0 is both, one after the other. `tokens` and `lr` are stage 1's, `judge_tokens` and `judge_lr` stage 2's,
+    for which `problems` are measured. Every `rounded_every`-th step sees weights rounded to 4 bits (0: none), in stage
+    2 every second. `weights` is a checkpoint that a new stage 1 starts from.
     """
 
     out: Path
-    stage: int = 1
+    stage: int = 0
     device: str = "cpu"
-    tokens: int = 30_000_000
+    tokens: int = 45_000_000
+    judge_tokens: int = 5_000_000
     seed: int = 1
     lr: float = 3e-3
+    judge_lr: float = 1e-3
     optimizer: str = "muon"
     warm_up: int = 100
     save_s: float = 180.0
@@ -71,7 +74,11 @@ def main() -> None:
     tokenizer = open_tokenizer(options.out / "tokenizer")
     torch.manual_seed(options.seed)
     network = SparkNetwork(SparkConfig(vocab_size=tokenizer.vocab_size)).to(options.device)
-    (run_stage_1 if options.stage == 1 else run_stage_2)(network, options, tokenizer)
+    if options.stage in (0, 1):
+        run_stage_1(network, options, tokenizer)
+    if options.stage in (0, 2):
+        judge = replace(options, tokens=options.judge_tokens, lr=options.judge_lr, warm_up=10, rounded_every=2)
+        run_stage_2(network, judge, tokenizer)
 
 
 def run_stage_1(network: SparkNetwork, options: TrainOptions, tokenizer: SparkTokenizer) -> None:
