@@ -67,9 +67,8 @@ def plan_thinking(decision: Decision, bounds: Bounds, speed: SpeedModel, lengths
         return ThinkPlan(decision.think, budget, reserve, decision)
     fitting, useful = fitting_tokens(bounds, reserve, judge_tokens, speed), lengths.useful_thinking()
     if fitting < useful:
-        reason = (
-            f"{bounds.time_left_s:.2f} s leave {max(fitting, 0)} tokens to think, and fewer than {useful} are no use"
-        )
+        left_s, tokens = max(bounds.time_left_s, 0.0), max(fitting, 0)
+        reason = f"{left_s:.2f} s leave {tokens} tokens to think, and fewer than {useful} are no use"
         return _without_thinking(reason, "deadline", lengths)
     reason = f"{decision.reason}; about {min(fitting, budget)} tokens to think fit into {bounds.time_left_s:.2f} s"
     return ThinkPlan(decision.think, budget, reserve, Decision(decision.think, reason, decision.source))
