@@ -56,7 +56,13 @@ def test_value_and_steps(node: Node, value: int, num_steps: int) -> None:
 def test_worked_lines_of_the_readme_example() -> None:
     """38*47-5+12 in elementary lines, with the check that undoes the last one."""
     worked = expressions.work(chain(Product(38, 47), (-1, 5), (1, 12)))
-    assert worked.lines == ("38*40=1200+320=1520", "38*7=210+56=266", "1520+266=1786", "1786-5=1781", "1781+12=1793")
+    assert worked.lines == (
+        "38*40=1200+320=1520",
+        "38*7=210+56=266",
+        "1520+266:6871=1786",
+        "1786-5:1871=1781",
+        "1781+12:3971=1793",
+    )
     assert worked.check == "1793-12=1781"
 
 
@@ -94,8 +100,12 @@ def assert_lines_hold(lines: list[str]) -> None:
             digits, running = line.split(": ")
             assert str(sum(map(int, digits.split("+")))) == running.split()[-1]
             continue
-        sides = re.split("=", line)
-        values = {eval(side) for side in sides}
+        if ":" in line:  # digits from the right, as many as the longer number has
+            written, _, result = line.partition("=")
+            line, _, digits = written.partition(":")
+            assert int(digits[::-1]) == int(result) and len(digits) >= len(result)
+            line += f"={result}"
+        values = {eval(side) for side in line.split("=")}
         assert len(values) == 1, line
 
 
@@ -250,3 +260,12 @@ def test_tasks_do_not_import_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_drills_are_one_step_of_a_rare_kind() -> None:
+    """Every drill adds digits, has a number of three digits, or finds a difference below ten; all kinds occur."""
+    rng = Random(3)
+    first_lines = [tasks.draw_drill(rng, "en", "train").thinking.split("\n")[0] for _ in range(300)]
+    kinds = [bool(re.search(r": ", line)) + 2 * bool(re.search(r"\d{3}.*:\d|-\d{3}", line)) for line in first_lines]
+    assert {kinds.count(kind) > 30 for kind in (0, 1, 2)} == {True}
+    assert all(eval(line.split("=")[0]) < 10 for line, kind in zip(first_lines, kinds, strict=True) if kind == 0)

@@ -48,6 +48,20 @@ def draw_expression(rng: Random, num_steps: int) -> Node:
             return node
 
 
+def draw_drill(rng: Random) -> Node:
+    """One step of a kind that is rare or slow to learn: digits, close neighbours, numbers of three digits."""
+    roll = rng.random()
+    if roll < 0.4:
+        return digit_sum(rng, 6)
+    if roll < 0.6:
+        right = rng.randint(2, 99)
+        return Sum(((1, right + rng.randint(0, 9)), (-1, right)))
+    one, other = rng.randint(100, 999), addend(rng)
+    if roll < 0.8:
+        return expressions.total(*rng.sample((one, other), 2))
+    return Sum(((1, max(one, other)), (-1, min(one, other))))
+
+
 def word_expression(rng: Random, node: Node, language: str) -> tuple[str, bool]:
     """A prompt that asks for `node`, and whether its signs are spelled out as words."""
     spelled = rng.random() < 0.1 and "(" not in expressions.text(node)

@@ -45,7 +45,7 @@ class Mix:
 
     thinking: float = 0.55
     outside: float = 0.03
-    drill: float = 0.22
+    drill: float = 0.25
     history: float = 0.06
     off_one_step: float = 0.76
     on_one_step: float = 0.30
@@ -126,7 +126,7 @@ def draw_forced(rng: Random, renderer: Renderer, mix: Mix) -> Sample:
     if rng.random() < mix.outside:
         problem = tasks.draw_outside(rng, language)
     elif rng.random() < mix.drill:
-        think = rng.random() < 0.3
+        think = rng.random() < 0.2
         problem = tasks.draw_drill(rng, language, "train")
     else:
         easy = rng.random() < (mix.on_one_step if think else mix.off_one_step)

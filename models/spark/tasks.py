@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from random import Random
 
 from models.spark import arithmetic, expressions, outside, stories
+from models.spark.expressions import Node
 from models.spark.stories import Story
 from models.spark.wording import NAMES, WORDS
 
@@ -74,13 +75,20 @@ def draw_problem(rng: Random, num_steps: int, kind: str, language: str, split: s
 
 
 def draw_drill(rng: Random, language: str, split: str) -> Problem:
-    """A one-step problem of the two classes that are slowest to learn: sums of digits and subtractions."""
-    wants_difference = rng.random() < 0.5
+    """A one-step problem that is rare or slow to learn: one of `arithmetic.draw_drill`, or such a story."""
     while True:
-        problem = draw_problem(rng, 1, rng.choice(("sum", "story")), language, split)
-        first = problem.thinking.split("\n")[0]
-        if "-" in first if wants_difference else ": " in first:
+        if rng.random() < 0.5:
+            problem = _word_sum(rng, arithmetic.draw_drill(rng), 1, language)
+        else:
+            problem = _draw_story(rng, 1, language)
+        if _is_drill(problem) and split_of(problem.canonical) == split:
             return problem
+
+
+def _is_drill(problem: Problem) -> bool:
+    """Whether the first worked line adds digits, has a number of three digits, or finds a difference below ten."""
+    first = problem.thinking.split("\n")[0]
+    return ":" in first or ("-" in first and len(first.rpartition("=")[2]) == 1)
 
 
 def draw_outside(rng: Random, language: str) -> Problem:
@@ -128,7 +136,10 @@ def _test_classes(size: int) -> Iterator[tuple[int, str, str]]:
 
 
 def _draw_sum(rng: Random, num_steps: int, language: str) -> Problem:
-    node = arithmetic.draw_expression(rng, num_steps)
+    return _word_sum(rng, arithmetic.draw_expression(rng, num_steps), num_steps, language)
+
+
+def _word_sum(rng: Random, node: Node, num_steps: int, language: str) -> Problem:
     prompt, spelled = arithmetic.word_expression(rng, node, language)
     worked = expressions.work(node)
     lines = [expressions.text(node)] if spelled and num_steps > 1 else []
