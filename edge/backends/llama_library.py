@@ -27,7 +27,8 @@ REBUILD = (
 )
 LOG_LEVEL_ERROR = 4
 MAX_COMPLAINTS = 16
-CACHE_BYTES_PER_VALUE = 2  # F16, llama.cpp's default
+BF16 = 30  # the number of the type in ggml, which the bindings do not name
+CACHE_BYTES_PER_VALUE = 2  # F16 keys, BF16 values; see open_context
 
 _complaints: list[str] = []
 
@@ -105,7 +106,7 @@ def open_model(path: Path, *, is_safe: bool) -> int:
 
 
 def open_context(model: int, *, context_size: int, batch_size: int, num_threads: int, num_sequences: int) -> int:
-    """A context for ``model`` with one F16 cache that all sequences share; freed with ``llama_free``.
+    """A context for ``model`` with one 16-bit cache that all sequences share; freed with ``llama_free``.
 
     Raises BackendError where the memory does not suffice.
     """
@@ -118,8 +119,10 @@ def open_context(model: int, *, context_size: int, batch_size: int, num_threads:
     parameters.n_seq_max = num_sequences
     parameters.n_outputs_max = num_sequences  # logits of one token each, not of a whole batch: saves vocabulary x batch
     parameters.kv_unified = True
-    # Flash attention computes one token in another precision than many, so that a kept prefix would change the answer.
-    parameters.flash_attn_type = library.LLAMA_FLASH_ATTN_TYPE_DISABLED
+    # With F16 values llama.cpp computes the attention of one token in another precision and order than that of many, so
+    # that a kept prefix changes the answer. With BF16 values each token's is summed up in float32, in one order always.
+    parameters.flash_attn_type = library.LLAMA_FLASH_ATTN_TYPE_ENABLED
+    parameters.type_v = BF16
     parameters.n_threads = parameters.n_threads_batch = num_threads
     context = library.llama_init_from_model(model, parameters)
     if not context:
