@@ -77,7 +77,7 @@ $(STAMP): pyproject.toml set_up.py set_up_llama.py
 	$(call SET_UP,--stamp "$@")
 
 $(DEV_STAMP): $(STAMP)
-	$(call SET_UP,--stamp "$@" --extras dev quantize)
+	$(call SET_UP,--stamp "$@" --extras dev)
 
 $(TRAIN_STAMP): $(DEV_STAMP)
-	$(call SET_UP,--stamp "$@" --extras dev quantize train)
+	$(call SET_UP,--stamp "$@" --extras dev train)
