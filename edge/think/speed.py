@@ -155,7 +155,7 @@ class SpeedModel:
         self._prefill.learn(context + num_tokens / 2, tokens_s / num_tokens)
 
     def relax(self, idle_s: float) -> None:
-        """Nothing was measured for ``idle_s`` seconds: the level nears the mean, and rare slowness is half forgotten."""
+        """Nothing was measured for ``idle_s`` seconds: the level nears the mean, rare slowness is half forgotten."""
         kept = 2.0 ** (-max(idle_s, 0.0) / HALF_LIFE_S)
         self._level = self._level**kept
         self._forget_slowness(kept)
