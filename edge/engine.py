@@ -60,8 +60,8 @@ class Engine:
     """A loaded model. Answers one request at a time; requests of other threads wait for their turn.
 
     ``clock`` gives seconds. ``chooses_threads``: under a deadline it may use fewer threads than the backend was opened
-    with, where they have stalled. Close it, or use it in a ``with`` block, to free the device. ``model`` is what answers
-    are made with, for measuring and examining; its backend is not to be touched while an answer is under way.
+    with, where they have stalled. Close it, or use it in a ``with`` block, to free the device. ``model`` is what it
+    answers with, for measuring and examining; its backend is not to be touched while an answer is under way.
     """
 
     def __init__(

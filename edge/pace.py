@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 FILE = "pace.json"
 VERSION = 2
 MAX_KEPT = 32  # models and settings; the one that was not used for longest goes first
-LEAST_IDLE_S = 60.0  # a shorter pause between requests is none
+LEAST_IDLE_S = 5.0  # a shorter pause between requests is none
 
 
 class Pace:

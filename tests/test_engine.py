@@ -8,6 +8,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from edge.engine import Engine, load
 from edge.loaded_model import find_dialect
 from edge.model_source import embedded_bundle_path, find_model
 from edge.running_answer import RunningAnswer
+from models.dialect import Sampling
 from models.errors import BundleError, UnknownFamilyError, UsageError
 from quantize.pipeline import quantize_checkpoint
 
@@ -104,7 +106,7 @@ def test_waiting_for_another_thread_is_queue_time() -> None:
 
 
 def queued(engine: Engine, options: AnswerOptions, then: Callable[[RunningAnswer], None]) -> Answer:
-    """The result of a request that waits behind another one when ``then`` happens to it."""
+    """The result of a request that waits behind another one, which rests at its first event, when ``then`` happens."""
     first = engine.stream("count", OFF)
     next(first)
     running, answers = engine.stream("count", options), []
@@ -129,7 +131,7 @@ def test_stop_holds_at_once_for_a_request_that_waits() -> None:
     assert (answer.finish_reason, answer.answer, answer.decision.source) == ("stopped", "", "asked")
     assert answer.usage == Usage()
     assert answer.timings.queue_s > 0
-    assert prefills(engine) == 1
+    assert prefills(engine) == 0
 
 
 def test_a_deadline_that_passes_in_the_queue_ends_the_request() -> None:
@@ -137,7 +139,7 @@ def test_a_deadline_that_passes_in_the_queue_ends_the_request() -> None:
     answer = queued(engine, AnswerOptions(think="off", deadline_s=0.01), lambda _running: None)
     assert (answer.finish_reason, answer.answer, answer.decision.source) == ("deadline", "", "deadline")
     assert 0.01 <= answer.timings.queue_s < 10
-    assert prefills(engine) == 1
+    assert prefills(engine) == 0
 
 
 def test_thinking_that_is_stopped_in_the_queue_does_not_begin() -> None:
@@ -372,7 +374,8 @@ def test_the_example_in_the_documentation_runs(monkeypatch: pytest.MonkeyPatch) 
 
     def load_scripted() -> Engine:
         judged = "easy</judge>\n\n<think_off>\n<answer>\n5\n</answer>"
-        return scripted_engine(judged, "38*47=1786\n</think>\n\n<answer>\n1793\n</answer>")
+        model = scripted_model(judged, "38*47=1786\n</think>\n\n<answer>\n1793\n</answer>")
+        return Engine(replace(model, sampling=Sampling(temperature=0.0, top_k=0, top_p=1.0)))  # as the embedded model
 
     monkeypatch.setattr(edge.engine, "load", load_scripted)
     failed, tried = doctest.testmod(edge)

@@ -10,11 +10,10 @@ import pytest
 from scripted_models import FakeClock, scripted_model
 
 import edge
-from edge.backends.scripted import ScriptedBackend
 from edge.chat_types import AnswerOptions, Message
 from edge.engine import Engine
 from edge.session import Session
-from models.dialect import DIALECTS
+from models.dialect import DIALECTS, MarkLayout
 from models.errors import PromptError, UsageError
 
 THOUGHT = "3*4 is 12\n</think>\n\n<answer>\n12\n</answer>"
@@ -60,12 +59,10 @@ def test_second_turn_prefills_the_last_answer_and_the_question_only(dialect: str
     assert second.answer == "12"
     messages = [*session.messages[:3], Message("user", "and 5*6?")]
     evaluated = evaluated_text(engine, second.usage.cached_tokens, messages)
-    marks = evaluated.replace("and 5*6?", "").replace("12", "", 1)
-    rendered = "".join(part.text for part in spoken.render(messages, "on").parts)
-    assert rendered.endswith(evaluated)
-    assert evaluated.startswith("12") and "and 5*6?" in evaluated
-    assert not any(text in marks for text in ("3*4", "is", "short"))
-    assert second.usage.prompt_tokens - second.usage.cached_tokens < 40
+    layout = spoken.layout
+    assert isinstance(layout, MarkLayout)
+    question = f"{layout.user[0]}and 5*6?{layout.user[1]}"
+    assert evaluated == f"12{layout.assistant[1]}{question}{layout.opening}"
 
 
 def test_second_turn_of_the_embedded_model_prefills_no_more() -> None:
@@ -143,7 +140,7 @@ def test_a_full_context_drops_the_oldest_turns_and_keeps_the_system_prompt() -> 
 
 def test_a_full_context_is_refused_where_that_is_asked_for() -> None:
     session = thinking_engine("1 2 3 4 5 6 7 8 9").session(when_full="refuse")
-    with pytest.raises(PromptError, match="The conversation is full: with this message it has [0-9]+ tokens"):
+    with pytest.raises(PromptError, match=r"The conversation is full: with this message it has \d+ tokens"):
         for number in range(30):
             session.answer(f"question {number}", OFF)
     before = session.messages
@@ -170,9 +167,9 @@ def test_another_word_for_a_full_context_is_refused() -> None:
 # --- kept in a file -------------------------------------------------------------------------------------------------
 
 
-def saved_talk(path: Path, **model: object) -> Session:
+def saved_talk(path: Path, dialect: str = "hipo") -> Session:
     """A conversation of one turn in ``path``."""
-    session = Engine(scripted_model(THOUGHT, **model), clock=FakeClock(0.001)).session("Be short.")  # type: ignore[arg-type]
+    session = Engine(scripted_model(THOUGHT, dialect=dialect), clock=FakeClock(0.001)).session("Be short.")
     session.answer("3*4?", ON)
     session.save(path)
     return session
@@ -211,7 +208,9 @@ def test_a_conversation_of_another_model_brings_its_messages(tmp_path: Path) -> 
     assert loaded.answer("3*4?", ON).answer == "12"
 
 
-@pytest.mark.parametrize("damage", [lambda data: data[:-5], lambda data: data[:-5] + b"abcde", lambda data: data + b"x"])
+@pytest.mark.parametrize(
+    "damage", [lambda data: data[:-5], lambda data: data[:-5] + b"abcde", lambda data: data + b"x"]
+)
 def test_a_damaged_cache_costs_nothing_but_time(tmp_path: Path, damage: object) -> None:
     path = tmp_path / "talk"
     session = saved_talk(path)

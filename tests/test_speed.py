@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ def measured(step_s: float, num_steps: int = 200, context: int = 0) -> SpeedMode
 def test_recorded_vectors(vector: dict[str, Any]) -> None:
     """The vectors pin the model for every other implementation of it."""
     speed = SpeedModel()
+    learn: dict[str, Callable[..., None]]
     learn = {"decode": speed.learn_decode, "prefill": speed.learn_prefill, "relax": speed.relax}
     for kind, *values in vector["learned"]:
         learn[kind](*values)
@@ -128,7 +130,9 @@ def test_idle_time_forgets_what_was_rare_and_keeps_what_is_usual() -> None:
     assert speed.slow_decode_s(1, 0) < 0.4 * stalled_s
 
 
-@pytest.mark.parametrize("damage", [{}, {"decode": [1]}, {"level": 0.0}, {"level": "x"}, {"looks": 1}, {"prefill": [math.inf] * 5}])
+@pytest.mark.parametrize(
+    "damage", [{}, {"decode": [1]}, {"level": 0.0}, {"level": "x"}, {"looks": 1}, {"prefill": [math.inf] * 5}]
+)
 def test_damaged_numbers_are_refused(damage: dict[str, Any]) -> None:
     value = measured(0.02).to_json() | damage if damage else {}
     with pytest.raises((ValueError, KeyError, TypeError)):

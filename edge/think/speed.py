@@ -31,7 +31,7 @@ POSITION_SPREAD = 128.0  # tokens; positions that differ by less say little abou
 PREFILL_SHARE = 0.5  # of a step, a token of a prefill, while none was measured
 PRIOR_RATIO, PRIOR_WEIGHT = 2.0, 0.2  # until a score of runs was seen: twice as slow
 HALF_LIFE_STEPS, HALF_LIFE_PREFILLS = 2000.0, 100.0  # after so many a ratio counts half
-HALF_LIFE_S = 600.0  # of what was slower than usual, while nothing is measured
+HALF_LIFE_S = 120.0  # of what was slower than usual, while nothing is measured
 LOOKS, SHIFT = 4, 4.0  # so many looks in a row, all so many times off the level: the device has changed for good
 LEAST_LOOK = 4  # steps; fewer are no look
 
