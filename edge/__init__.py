@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from edge.chat_types import Answer, AnswerOptions, Decision, Message, StreamEvent, Timings, Usage
-    from edge.engine import Engine, RunningAnswer, load
+    from edge.engine import Engine, load
+    from edge.running_answer import RunningAnswer
     from edge.session import Session
     from models.errors import EdgeError
 
@@ -48,7 +49,8 @@ __all__ = [
 
 _HOMES = {
     "edge.chat_types": ("Answer", "AnswerOptions", "Decision", "Message", "StreamEvent", "Timings", "Usage"),
-    "edge.engine": ("Engine", "RunningAnswer", "load"),
+    "edge.engine": ("Engine", "load"),
+    "edge.running_answer": ("RunningAnswer",),
     "edge.session": ("Session",),
     "models.errors": ("EdgeError",),
 }

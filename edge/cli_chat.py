@@ -80,7 +80,7 @@ def chat(
         int | None, typer.Option("--think-tokens", "--reasoning-budget", metavar="N", help="Think at most so long.")
     ] = None,
     min_think_tokens: Annotated[
-        int | None, typer.Option("--min-think", metavar="N", help="Think at least so long.")
+        int | None, typer.Option("--min-think", metavar="N", help="Where it thinks, at least so long.")
     ] = None,
     shows_thinking: Annotated[
         bool | None,
@@ -109,6 +109,20 @@ def chat(
     jsonl: Annotated[
         Path | None,
         typer.Option("--jsonl", metavar="FILE", help="Answer each line of a JSON-lines file, one JSON object a line."),
+    ] = None,
+    session_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--session", metavar="FILE", help="Go on with the conversation in FILE, if it is there, and keep it there."
+        ),
+    ] = None,
+    when_full: Annotated[
+        str | None,
+        typer.Option(
+            "--when-full",
+            metavar="drop|refuse",
+            help="A conversation that fills the context: drop its oldest turns, or refuse. [default: drop]",
+        ),
     ] = None,
     keeps_history: Annotated[
         bool, typer.Option("--history", help="Keep this chat in the state folder (history.jsonl).")
@@ -149,6 +163,8 @@ def chat(
             shows_thinking=shows_thinking,
             is_json=is_json,
             jsonl=jsonl,
+            session_file=session_file,
+            when_full=when_full,
             keeps_history=keeps_history,
             is_verbose=verbose,
             ready_model=cli.ready_model,

@@ -27,6 +27,7 @@ from models.gguf_file import read_gguf_header
 PACKAGES = ("llama-cpp-python", "tokenizers", "numpy", "huggingface-hub", "typer")
 PROBE_NAME = "doctor.json"
 MEBIBYTE = 2**20
+DEADLINE_S = 3.0  # an example of one
 
 Facts = dict[str, str | int | float]
 
@@ -156,10 +157,11 @@ def _loaded(
     path: str | None, backend: str, dialect: str | None, context_size: int | None, num_threads: int | None
 ) -> Facts:
     with load(path, backend=backend, dialect=dialect, context_size=context_size, num_threads=num_threads) as engine:
-        model, device = engine.model, engine.model.backend
+        model, device, hurried = engine.model, engine.model.backend, engine.threads_for(DEADLINE_S)
         facts: Facts = {
             "backend": device.name,
             "threads": f"{device.num_threads} ({'asked for' if num_threads else THREADS_REASON})",
+            "threads_under_a_deadline": f"{hurried.num_threads} ({hurried.reason})",
             "context_tokens": device.context_size,
             "kv_bytes_per_token": device.kv_bytes_per_token,
             "kv_MiB_at_full_context": round(device.context_size * device.kv_bytes_per_token / MEBIBYTE, 1),

@@ -1,18 +1,20 @@
 """What was learned about one model on one device: its speed and the lengths of its texts, kept between runs.
 
-Knows: which numbers belong to which machine, model, backend and thread count, and where they are kept.
+Knows: which numbers belong to which machine, model, backend and thread count, how old they are, where they are kept.
 Does not know: how they are learned (``think.speed``, ``think.lengths``) or used.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from edge.machine import machine_key
 from edge.state import read_state, write_state
 from edge.think.lengths import LengthModel, TextKind
 from edge.think.speed import SpeedModel
+from edge.think.threads import MeasuredThreads, ThreadChoice, choose_threads
 
 if TYPE_CHECKING:
     from edge.chat_types import Answer
@@ -20,29 +22,51 @@ if TYPE_CHECKING:
     from edge.think.controller import Cause
 
 FILE = "pace.json"
-VERSION = 1
+VERSION = 2
 MAX_KEPT = 32  # models and settings; the one that was not used for longest goes first
+LEAST_IDLE_S = 5.0  # a shorter pause between requests is none
 
 
 class Pace:
-    """``speed`` and ``lengths`` of a model, both new where nothing is kept under ``key`` (None: never kept)."""
+    """``lengths`` of a model's texts, and its ``speed`` with the number of threads in use.
 
-    def __init__(self, key: str | None = None) -> None:
-        self.speed, self.lengths = SpeedModel(), LengthModel()
+    All is new where nothing is kept under ``key`` (None: never kept). ``wall_clock`` gives seconds that mean the same
+    in the next run.
+    """
+
+    def __init__(
+        self, key: str | None = None, num_threads: int = 1, *, wall_clock: Callable[[], float] = time.time
+    ) -> None:
+        self.lengths = LengthModel()
+        self._speeds: dict[int, SpeedModel] = {}
+        self._used_at_s: dict[int, float] = {}  # of the wall clock
         self._key = key
-        if key is None:
-            return
-        kept = _entries().get(key)
-        try:
-            if kept is not None:
-                speed, lengths = SpeedModel.from_json(kept["speed"]), LengthModel.from_json(kept["lengths"])
-                self.speed, self.lengths = speed, lengths
-        except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
-            return  # damaged: learned anew
+        self._wall_clock = wall_clock
+        if key is not None:
+            self._recall(_entries().get(key))
+        self._num_threads, self.speed = num_threads, self._speeds.setdefault(num_threads, SpeedModel())
+
+    def use_threads(self, num_threads: int) -> None:
+        """The next answer uses ``num_threads``, and ``speed`` is theirs; after a pause it expects the usual again."""
+        self._num_threads, self.speed = num_threads, self._speeds.setdefault(num_threads, SpeedModel())
+        now_s = self._wall_clock()
+        if (idle_s := now_s - self._used_at_s.get(num_threads, now_s)) >= LEAST_IDLE_S:
+            self.speed.relax(idle_s)
+            self._used_at_s[num_threads] = now_s
+
+    def choose_threads(self, most: int, deadline_s: float | None) -> ThreadChoice:
+        """How many of ``most`` threads the next answer is to use, and why."""
+        now_s = self._wall_clock()
+        measured = {
+            number: MeasuredThreads(speed, max(now_s - self._used_at_s.get(number, now_s), 0.0))
+            for number, speed in self._speeds.items()
+        }
+        return choose_threads(measured, most, deadline_s, self.lengths.reserve("thought_answer"))
 
     def learn(self, answer: Answer, context: int, steps_s: Sequence[float], *, closed_by: Cause | None) -> None:
         """Take a finished answer, whose decode ``steps_s`` began at ``context`` tokens."""
         self.speed.learn_decode(context, steps_s)
+        self._used_at_s[self._num_threads] = self._wall_clock()
         usage, reason = answer.usage, answer.finish_reason
         self.lengths.learn("judge", usage.judge_tokens)
         if closed_by != "loop" and (usage.answer_tokens or closed_by is not None):
@@ -53,23 +77,40 @@ class Pace:
 
     def keep(self) -> str | None:
         """Write what was learned. Returns None, or a sentence for the user where that is not possible."""
-        if self._key is None or not self.speed.is_measured:
+        now_s = self._wall_clock()
+        speeds = {
+            str(number): {"speed": speed.to_json(), "used_at_s": self._used_at_s.get(number, now_s)}
+            for number, speed in self._speeds.items()
+            if speed.is_measured
+        }
+        if self._key is None or not speeds:
             return None
         entries = _entries()
         entries.pop(self._key, None)
-        entries[self._key] = {"speed": self.speed.to_json(), "lengths": self.lengths.to_json()}
+        entries[self._key] = {"lengths": self.lengths.to_json(), "speeds": speeds}
         newest = dict(list(entries.items())[-MAX_KEPT:])
         return write_state(FILE, {"version": VERSION, "paces": newest})
 
+    def _recall(self, kept: Any) -> None:
+        """Take what ``keep`` wrote; what is damaged is learned anew."""
+        if kept is None:
+            return
+        try:
+            lengths = LengthModel.from_json(kept["lengths"])
+            speeds = {int(number): SpeedModel.from_json(one["speed"]) for number, one in kept["speeds"].items()}
+            used_at_s = {int(number): float(one["used_at_s"]) for number, one in kept["speeds"].items()}
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
+            return
+        self.lengths, self._speeds, self._used_at_s = lengths, speeds, used_at_s
+
 
 def pace_key(model: LoadedModel) -> str:
-    """Machine, model, backend, threads and dialect in one line."""
+    """Machine, model, backend and dialect in one line."""
     try:
         size = model.path.stat().st_size
     except OSError:
         size = 0
-    backend = model.backend
-    return f"{machine_key()} {model.name} {size} {backend.name} {backend.num_threads} {model.dialect.name}"
+    return f"{machine_key()} {model.name} {size} {model.backend.name} {model.dialect.name}"
 
 
 def _entries() -> dict[str, Any]:

@@ -20,7 +20,7 @@ from edge.chat_types import Answer, StreamEvent
 from models.errors import PromptError
 
 if TYPE_CHECKING:
-    from edge.engine import RunningAnswer
+    from edge.running_answer import RunningAnswer
 
 DIM, NORMAL = "\x1b[2m", "\x1b[0m"
 PIPE_PATIENCE_S = 3.0  # how long a pipe beside a prompt argument may stay silent

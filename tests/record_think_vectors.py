@@ -1,13 +1,15 @@
-"""Writes tests/vectors/{speed,plan,controller}.jsonl: run it when one of them is meant to decide otherwise.
+"""Writes tests/vectors/{speed,plan,controller,threads}.jsonl: run it when one of them is meant to decide otherwise.
 
-Read the difference before you commit it: these lines pin every other implementation of the three.
+Read the difference before you commit it: these lines pin every other implementation of the four.
 
-* speed: what was learned in order (``decode``: context, seconds of each step; ``prefill``: tokens, context, seconds),
-  what was asked afterwards (name, tokens, context, seconds), and the whole model as JSON.
+* speed: what was learned in order (``decode``: context, seconds of each step; ``prefill``: tokens, context, seconds;
+  ``relax``: idle seconds), what was asked afterwards (name, tokens, context, seconds), and the whole model as JSON.
 * plan: a decision, bounds, models of speed and lengths as JSON, and the plan.
 * controller: limits, a speed model, the tokens there are when decoding begins, then for each token the time, stage,
   text of the token before, whether the end of thinking is asked for, the action and its cause, and the token that is
   appended if the action is ``go``.
+* threads: by number of threads a speed model as JSON and its idle seconds, the most there are, the deadline, the tokens
+  of an answer, and the choice.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from edge.think.controller import Controller, Limits, Stage
 from edge.think.lengths import LengthModel
 from edge.think.plan import Bounds, plan_thinking
 from edge.think.speed import SpeedModel
+from edge.think.threads import MeasuredThreads, choose_threads
 
 FOLDER = Path(__file__).parent / "vectors"
 QUESTIONS = ("decode_s", "slow_decode_s", "prefill_s", "slow_prefill_s")
@@ -35,8 +38,13 @@ DECISIONS = (
 
 
 def main() -> None:
-    """Record all three."""
-    for name, records in (("speed", speed_records()), ("plan", plan_records()), ("controller", controller_records())):
+    """Record all four."""
+    for name, records in (
+        ("speed", speed_records()),
+        ("plan", plan_records()),
+        ("controller", controller_records()),
+        ("threads", threads_records()),
+    ):
         with (FOLDER / f"{name}.jsonl").open("w", encoding="utf-8") as file:
             for record in records:
                 file.write(json.dumps(record, ensure_ascii=False) + "\n")
@@ -62,8 +70,25 @@ def learned(rng: random.Random, num_requests: int) -> tuple[SpeedModel, list[lis
 
 def speed_records() -> Iterator[dict[str, Any]]:
     rng = random.Random(1)
-    for num_requests in (0, 1, 3, 8):
+    for num_requests, idle_s, slownesses in (
+        (0, 0.0, ()),
+        (1, 0.0, ()),
+        (3, 0.0, ()),
+        (8, 0.0, ()),
+        (8, 900.0, ()),
+        (4, 0.0, (30,)),  # a busy period
+        (4, 0.0, (30, 1)),  # that is over
+    ):
         speed, told = learned(rng, num_requests)
+        if idle_s:
+            speed.relax(idle_s)
+            told.append(["relax", idle_s])
+        for slowness in slownesses:
+            for _ in range(3):
+                steps_s, prefill_s = steps_of(rng, 20, slowness), round(slowness * 0.05, 6)
+                speed.learn_decode(50, steps_s)
+                speed.learn_prefill(40, 0, prefill_s)
+                told += [["decode", 50, steps_s], ["prefill", 40, 0, prefill_s]]
         asked = [
             [name, num_tokens, context, getattr(speed, name)(num_tokens, context)]
             for name in QUESTIONS
@@ -117,6 +142,28 @@ def controller_records() -> Iterator[dict[str, Any]]:
             "num_tokens": 50,
             "start_s": 100.0,
             "seen": seen(rng, limits, speed, number),
+        }
+
+
+def threads_records() -> Iterator[dict[str, Any]]:
+    rng = random.Random(4)
+    for number in range(30):
+        most = rng.choice((1, 2, 4, 6))
+        measured = {}
+        for threads in rng.sample(range(1, most + 1), rng.randint(0, most)):
+            speed = SpeedModel()
+            stall_s = rng.choice((0.0, 0.1, 1.0))
+            speed.learn_decode(0, [0.1 / threads + stall_s * (rng.random() < 0.1) for _ in range(200)])
+            measured[threads] = MeasuredThreads(speed, rng.choice((0.0, 100.0, 5000.0)))
+        deadline_s, answer_tokens = None if number % 10 == 9 else rng.choice((0.5, 4.0, 60.0)), rng.choice((5, 40))
+        yield {
+            "measured": {
+                threads: {"speed": known.speed.to_json(), "idle_s": known.idle_s} for threads, known in measured.items()
+            },
+            "most": most,
+            "deadline_s": deadline_s,
+            "answer_tokens": answer_tokens,
+            "choice": asdict(choose_threads(measured, most, deadline_s, answer_tokens)),
         }
 
 

@@ -128,13 +128,15 @@ def test_ask_10_after_the_cut_the_answer_does_not_go_on_thinking() -> None:
 
 
 def test_ask_11_old_reasoning_does_not_cost_the_cache() -> None:
-    """The second turn prefills the last answer and the new message; all before is still there."""
+    """The second turn prefills the last answer, the new message and the marks around them; all before is there."""
     engine = Engine(scripted_model(THOUGHT, context_size=2000), clock=FakeClock(0.001))
     session = engine.session()
     options = AnswerOptions(think="on", temperature=0.0)
     first, second = session.answer("3*4?", options), session.answer("3*4?", options)
     assert first.usage.cached_tokens == 0
-    assert second.usage.cached_tokens >= first.usage.prompt_tokens - num_tokens(engine.model, "<judge>\n")
+    opening, next_turn = "<judge>\n", "12<|im_end|>\n<|im_start|>user\n3*4?<|im_end|>\n<|im_start|>assistant\n<judge>\n"
+    assert second.usage.cached_tokens == first.usage.prompt_tokens - num_tokens(engine.model, opening)
+    assert second.usage.prompt_tokens - second.usage.cached_tokens == num_tokens(engine.model, next_turn)
 
 
 def test_ask_14_a_full_context_is_a_clear_end() -> None:
@@ -145,6 +147,10 @@ def test_ask_14_a_full_context_is_a_clear_end() -> None:
     assert in_thought.finish_reason in ("context", "stop")
     with pytest.raises(PromptError, match="the context holds"):
         answered(scripted_model("1", context_size=50), "word " * 200, think="off", deadline_s=1.0)
+    endless = Engine(scripted_model("1 2 3 4 5", context_size=200), clock=FakeClock(0.001)).session("Be short.")
+    for _ in range(20):
+        assert endless.answer("and then?", AnswerOptions(think="off", temperature=0.0)).finish_reason == "stop"
+    assert endless.num_dropped_turns > 0 and endless.messages[0] == Message("system", "Be short.")
 
 
 def test_ask_15_an_option_that_cannot_be_honoured_is_an_error() -> None:

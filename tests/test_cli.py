@@ -184,10 +184,25 @@ def test_history_is_kept_only_when_asked_for(few: list[str], state_path: Path) -
     assert (state_path / "history.jsonl").stat().st_mode & 0o077 == 0
 
 
+def test_a_session_goes_on_where_the_last_run_left_it(few: list[str], tmp_path: Path) -> None:
+    """The second run reads its new question only: what was said before comes back with the cache."""
+    path = tmp_path / "chat.session"
+    usages = []
+    for question in ("2+3=?", "and 4+5?"):
+        result = call(CHAT, question, "--session", str(path), "--json", *few)
+        assert result.returncode == 0, result.stderr
+        usages.append(json.loads(result.stdout)["usage"])
+    assert usages[1]["cached_tokens"] > usages[0]["prompt_tokens"] / 2
+    saved = json.loads(path.read_bytes().partition(b"\n")[0])
+    assert [message["content"] for message in saved["messages"][::2]] == ["2+3=?", "and 4+5?"]
+    refused = complaint(call(CHAT, "hi", "--session", str(path), "--system", "Be short.", *few), 2)
+    assert "--system" in refused
+
+
 def test_verbose_says_what_was_chosen(few: list[str]) -> None:
     text = call(CHAT, "2+3=?", "--verbose", *few).stderr.decode()
     assert "Dialect hipo: its chat template has <judge>." in text
-    assert "1 threads" in text
+    assert "Threads: 1 (asked for)." in text
 
 
 # --- bad input ------------------------------------------------------------------------------------------------------
@@ -330,6 +345,9 @@ def test_state_folder_that_cannot_be_written(few: list[str], tmp_path: Path, has
         (["--backend", "abacus"], "'abacus'"),
         (["--jsonl", "prompts.jsonl"], "--jsonl"),
         (["--json", "--hide-thinking"], "--hide-thinking"),
+        (["--when-full", "explode"], "'explode'"),
+        (["--when-full", "drop"], "--when-full"),
+        (["--session", "no/such/folder/chat"], "no/such/folder/chat"),
     ],
 )
 def test_wrong_use_is_one_sentence(few: list[str], arguments: list[str], named: str) -> None:

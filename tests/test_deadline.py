@@ -117,6 +117,26 @@ def test_a_new_device_is_measured_with_the_prompt_and_says_so() -> None:
     assert "measured" not in simulation.answer(on(deadline_s=20.0)).decision.reason
 
 
+def test_a_device_that_was_busy_thinks_again_after_a_few_requests() -> None:
+    """On an idle device that made 4,000 tokens a second, 300 ms left no time to think, hours after it was busy."""
+    clock, slowness, options = SimulatedClock(), [0.00025 / STEP_S], on(deadline_s=0.3)
+    device, pace = SimulatedDevice(clock, iter(lambda: slowness[0], None)), Pace()
+    device.answer_tokens = 10
+
+    def ask() -> bool | None:
+        device.thinking_tokens = 100
+        question = [Message("user", "How much is it?")]
+        events = stream_answer(simulated_model(device), 0, question, options, stop=Event(), clock=clock, pace=pace)
+        result = next(event.result for event in events if event.result is not None)
+        assert result.finish_reason == "stop"
+        return result.decision.think
+
+    for _ in range(5):
+        assert ask()
+    pace.speed.learn_decode(0, [0.025] * 2000)
+    assert [ask() for _ in range(4)][-1]
+
+
 def test_time_in_the_queue_counts() -> None:
     simulation = Simulation()
     simulation.answer(on())

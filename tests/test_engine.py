@@ -7,6 +7,8 @@ import json
 import shutil
 import threading
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,10 +18,12 @@ from tiny_gguf import write_model
 
 import edge
 from edge.backends.scripted import ScriptedBackend
-from edge.chat_types import Answer, AnswerOptions, Message
+from edge.chat_types import Answer, AnswerOptions, Message, Usage
 from edge.engine import Engine, load
 from edge.loaded_model import find_dialect
 from edge.model_source import embedded_bundle_path, find_model
+from edge.running_answer import RunningAnswer
+from models.dialect import Sampling
 from models.errors import BundleError, UnknownFamilyError, UsageError
 from quantize.pipeline import quantize_checkpoint
 
@@ -99,6 +103,51 @@ def test_waiting_for_another_thread_is_queue_time() -> None:
     first.close()
     waiting.join(30)
     assert 50 <= answers[0].timings.queue_s < 51
+
+
+def queued(engine: Engine, options: AnswerOptions, then: Callable[[RunningAnswer], None]) -> Answer:
+    """The result of a request that waits behind another one, which rests at its first event, when ``then`` happens."""
+    first = engine.stream("count", OFF)
+    next(first)
+    running, answers = engine.stream("count", options), []
+    waiting = threading.Thread(target=lambda: answers.append(running.result))
+    waiting.start()
+    then(running)
+    waiting.join(30)
+    assert not waiting.is_alive()
+    first.close()
+    return answers[0]
+
+
+def prefills(engine: Engine) -> int:
+    assert isinstance(engine.model.backend, ScriptedBackend)
+    return sum(call.method == "prefill" for call in engine.model.backend.calls)
+
+
+def test_stop_holds_at_once_for_a_request_that_waits() -> None:
+    """A request that nobody wants any more waited for its turn, and then computed a prompt."""
+    engine = scripted_engine()
+    answer = queued(engine, OFF, RunningAnswer.stop)
+    assert (answer.finish_reason, answer.answer, answer.decision.source) == ("stopped", "", "asked")
+    assert answer.usage == Usage()
+    assert answer.timings.queue_s > 0
+    assert prefills(engine) == 0
+
+
+def test_a_deadline_that_passes_in_the_queue_ends_the_request() -> None:
+    engine = Engine(scripted_model("1 2 3"))
+    answer = queued(engine, AnswerOptions(think="off", deadline_s=0.01), lambda _running: None)
+    assert (answer.finish_reason, answer.answer, answer.decision.source) == ("deadline", "", "deadline")
+    assert 0.01 <= answer.timings.queue_s < 10
+    assert prefills(engine) == 0
+
+
+def test_thinking_that_is_stopped_in_the_queue_does_not_begin() -> None:
+    engine = scripted_engine("12", "3*4\n</think>\n\n<answer>\n12\n</answer>")
+    running = engine.stream("count", AnswerOptions(think="on", temperature=0.0, min_think_tokens=5))
+    running.stop_thinking()
+    answer = running.result
+    assert (answer.answer, answer.thinking, answer.finish_reason) == ("12", "", "stop")
 
 
 def test_what_the_caller_does_before_the_first_event_is_no_time_of_the_answer() -> None:
@@ -325,7 +374,8 @@ def test_the_example_in_the_documentation_runs(monkeypatch: pytest.MonkeyPatch) 
 
     def load_scripted() -> Engine:
         judged = "easy</judge>\n\n<think_off>\n<answer>\n5\n</answer>"
-        return scripted_engine(judged, "38*47=1786\n</think>\n\n<answer>\n1793\n</answer>")
+        model = scripted_model(judged, "38*47=1786\n</think>\n\n<answer>\n1793\n</answer>")
+        return Engine(replace(model, sampling=Sampling(temperature=0.0, top_k=0, top_p=1.0)))  # as the embedded model
 
     monkeypatch.setattr(edge.engine, "load", load_scripted)
     failed, tried = doctest.testmod(edge)

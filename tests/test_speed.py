@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,10 @@ def measured(step_s: float, num_steps: int = 200, context: int = 0) -> SpeedMode
 def test_recorded_vectors(vector: dict[str, Any]) -> None:
     """The vectors pin the model for every other implementation of it."""
     speed = SpeedModel()
+    learn: dict[str, Callable[..., None]]
+    learn = {"decode": speed.learn_decode, "prefill": speed.learn_prefill, "relax": speed.relax}
     for kind, *values in vector["learned"]:
-        (speed.learn_decode if kind == "decode" else speed.learn_prefill)(*values)
+        learn[kind](*values)
     for name, num_tokens, context, expected in vector["asked"]:
         assert getattr(speed, name)(num_tokens, context) == pytest.approx(expected, rel=1e-9)
     assert SpeedModel.from_json(vector["model"]).to_json() == vector["model"]
@@ -90,7 +93,46 @@ def test_stalls_average_out_over_a_long_run() -> None:
     assert single > 3 > 2 > many
 
 
-@pytest.mark.parametrize("damage", [{}, {"decode": [1]}, {"level": 0.0}, {"level": "x"}, {"prefill": [math.inf] * 5}])
+def busy_then_calm(num_calm: int) -> SpeedModel:
+    """2,000 steps at a hundredth of the speed, then ``num_calm`` short requests as fast as before."""
+    speed = measured(0.001, 400)
+    for num_requests, slowness in ((40, 100), (num_calm, 1)):
+        for _ in range(num_requests):
+            speed.learn_prefill(60, 0, slowness * 0.01)
+            speed.learn_decode(60, [slowness * 0.001] * (50 if slowness > 1 else 10))
+    return speed
+
+
+def test_a_busy_period_is_followed_at_once_and_forgotten_in_a_few_requests() -> None:
+    """After hours of other work on the cores, an idle device was taken for slow for thousands of tokens."""
+    busy, calm = busy_then_calm(0), busy_then_calm(3)
+    assert busy.decode_s(20, 60) == pytest.approx(2.0, rel=0.2)
+    assert calm.slow_decode_s(20, 60) < 2.5 * 0.02
+    assert calm.slow_prefill_s(60, 0) < 2.5 * 0.02
+
+
+def test_a_short_drop_is_no_busy_period() -> None:
+    """Rare slowness that comes again and again must not be forgotten each time it ends."""
+    speed = measured(0.001, 400)
+    for _ in range(5):
+        speed.learn_decode(60, [0.01] * 20 + [0.001] * 300)
+    assert speed.slow_decode_s(8, 60) > 5 * 0.008
+
+
+def test_idle_time_forgets_what_was_rare_and_keeps_what_is_usual() -> None:
+    speed = SpeedModel()
+    speed.learn_decode(0, [0.1 if step % 40 == 7 else 0.01 for step in range(4000)])
+    usual_s, stalled_s = speed.usual_decode_s(64, 0), speed.slow_decode_s(1, 0)
+    speed.relax(0.0)
+    assert speed.slow_decode_s(1, 0) == stalled_s
+    speed.relax(24 * 3600.0)
+    assert speed.usual_decode_s(64, 0) == pytest.approx(usual_s, rel=0.25)
+    assert speed.slow_decode_s(1, 0) < 0.4 * stalled_s
+
+
+@pytest.mark.parametrize(
+    "damage", [{}, {"decode": [1]}, {"level": 0.0}, {"level": "x"}, {"looks": 1}, {"prefill": [math.inf] * 5}]
+)
 def test_damaged_numbers_are_refused(damage: dict[str, Any]) -> None:
     value = measured(0.02).to_json() | damage if damage else {}
     with pytest.raises((ValueError, KeyError, TypeError)):
@@ -114,6 +156,19 @@ def test_old_values_are_forgotten() -> None:
         counted.add(value)
     assert counted.quantile(0.99) == pytest.approx(1.0)
     assert len(counted.to_json()) <= 2
+
+
+def test_what_is_faded_leaves_what_was_usual() -> None:
+    counted = RecentQuantile(2.0, 0.2, half_life=1000)
+    for value in [1.0] * 90 + [50.0] * 10:
+        counted.add(value)
+    counted.fade_above(2.0, 0.5)
+    assert counted.quantile(0.99) == pytest.approx(50.0, rel=0.1)
+    counted.fade_above(2.0, 0.0)
+    assert counted.quantile(0.99) <= 2.0 * BIN_RATIO
+    only_slow = RecentQuantile(50.0, 1.0, half_life=10)
+    only_slow.fade_above(2.0, 0.0)
+    assert only_slow.quantile(0.99) == pytest.approx(2.0, rel=0.1)
 
 
 def test_the_reserve_begins_with_the_prior_and_then_follows_the_answers() -> None:

@@ -44,6 +44,17 @@ class RecentQuantile:
             self._found[share] = BIN_RATIO ** self._bin_at(share)
         return self._found[share]
 
+    def fade_above(self, value: float, share: float) -> None:
+        """Leave ``share`` (0 to 1) of the weight of all that was above ``value``; what was usual keeps its weight."""
+        edge, kept = _bin_of(value), {}
+        for place, weight in self._bins.items():
+            left = weight if place <= edge else share * weight
+            if left > 0.0:
+                kept[place] = left
+        self._found.clear()
+        self._bins = kept or {edge: self._total}
+        self._total = sum(self._bins.values())
+
     def to_json(self) -> list[list[float]]:
         """Pairs of bin and weight; the newest observation weighs 1."""
         self._rescale()

@@ -7,6 +7,10 @@ A decode step costs ``base + slope * context``: the weights are read once, then 
 one such step and n times its own ``base + slope * position``. How much slower than that it gets is learned as ratios
 of what was measured to what was expected, for runs of 1, 8 and 64 steps: a stall that doubles the time of eight steps
 is lost in sixty-four, a device that throttles is not.
+
+What was slow is forgotten in three ways: with the steps that follow, with time in which nothing is measured, and at
+once where several looks at the device in a row show it much faster than it was: a busy period is over then, and what it
+taught about stalls with it.
 """
 
 from __future__ import annotations
@@ -25,7 +29,11 @@ MEMORY = 0.98  # what each observation leaves of the weight of those before it
 LEVEL_WEIGHT = 0.15  # of one run of 8 steps in the present level: a device that warms up is followed in 50 steps
 POSITION_SPREAD = 128.0  # tokens; positions that differ by less say little about the slope
 PREFILL_SHARE = 0.5  # of a step, a token of a prefill, while none was measured
-PRIOR_RATIO, PRIOR_WEIGHT, HALF_LIFE = 2.0, 0.2, 1000.0  # until a score of runs was seen: twice as slow
+PRIOR_RATIO, PRIOR_WEIGHT = 2.0, 0.2  # until a score of runs was seen: twice as slow
+HALF_LIFE_STEPS, HALF_LIFE_PREFILLS = 1000.0, 100.0  # after so many a ratio counts half
+HALF_LIFE_S = 120.0  # of what was slower than usual, while nothing is measured
+LOOKS, SHIFT = 4, 4.0  # so many looks in a row, all so many times off the level: the device has changed for good
+LEAST_LOOK = 4  # steps; fewer are no look
 
 
 class CostFit:
@@ -51,6 +59,12 @@ class CostFit:
         new = (1.0, position, position * position, seconds, position * seconds)
         self._sums = [MEMORY * old + value for old, value in zip(self._sums, new, strict=True)]
         self._fit()
+
+    def scale(self, factor: float) -> None:
+        """Take everything so far to have been ``factor`` times as slow."""
+        for place in (3, 4):
+            self._sums[place] *= factor
+        self.base, self.slope = factor * self.base, factor * self.slope
 
     def to_json(self) -> list[float]:
         """The five sums."""
@@ -81,11 +95,12 @@ class SpeedModel:
     def __init__(self) -> None:
         self._decode = CostFit()
         self._level = 1.0  # how many times slower than the fit steps are at present
+        self._looks: list[float] = []  # the last few levels that were seen, the newest last
         self._prefill = CostFit()
         self._run_chunks = 0  # of the long run under way, and its seconds
         self._run_level = self._run_s = self._run_expected_s = 0.0
-        self._decode_ratios = {run: _prior_ratios() for run in RUN_LENGTHS}
-        self._prefill_ratios = _prior_ratios()
+        self._decode_ratios = {run: _prior_ratios(HALF_LIFE_STEPS / run) for run in RUN_LENGTHS}
+        self._prefill_ratios = _prior_ratios(HALF_LIFE_PREFILLS)
 
     @property
     def is_measured(self) -> bool:
@@ -96,8 +111,12 @@ class SpeedModel:
         """Mean seconds of ``num_tokens`` steps that begin at ``context`` tokens."""
         return num_tokens * self._level * self._decode.at(context + num_tokens / 2)
 
+    def usual_decode_s(self, num_tokens: float, context: float) -> float:
+        """The same without the stalls: at the median of single steps."""
+        return self.decode_s(num_tokens, context) * self._decode_ratios[1].quantile(0.5)
+
     def slow_decode_s(self, num_tokens: float, context: float) -> float:
-        """The same at the slow quantile of runs of that length."""
+        """The mean, taken to the slow quantile of runs of that length."""
         return self.decode_s(num_tokens, context) * self._decode_ratio(num_tokens)
 
     def prefill_s(self, num_tokens: float, context: float) -> float:
@@ -128,15 +147,25 @@ class SpeedModel:
         if num_tokens < 2 or seconds <= 0.0 or not self.is_measured:  # one token is a step
             return
         if self._prefill.is_measured:
-            self._prefill_ratios.add(seconds / max(self.prefill_s(num_tokens, context), 1e-9))
+            ratio = seconds / max(self.prefill_s(num_tokens, context), 1e-9)
+            self._prefill_ratios.add(ratio)
+            if num_tokens >= CHUNK:
+                self._look(ratio * self._level)
         tokens_s = max(seconds - self.decode_s(1, context), 0.1 * seconds)
         self._prefill.learn(context + num_tokens / 2, tokens_s / num_tokens)
+
+    def relax(self, idle_s: float) -> None:
+        """Nothing was measured for ``idle_s`` seconds: the level nears the mean, rare slowness is half forgotten."""
+        kept = 2.0 ** (-max(idle_s, 0.0) / HALF_LIFE_S)
+        self._level = self._level**kept
+        self._forget_slowness(kept)
 
     def to_json(self) -> dict[str, Any]:
         """Everything, as plain numbers."""
         return {
             "decode": self._decode.to_json(),
             "level": self._level,
+            "looks": list(self._looks),
             "prefill": self._prefill.to_json(),
             "decode_ratios": {str(run): ratios.to_json() for run, ratios in self._decode_ratios.items()},
             "prefill_ratios": self._prefill_ratios.to_json(),
@@ -151,6 +180,7 @@ class SpeedModel:
         speed._level = float(value["level"])
         if not 0.0 < speed._level < math.inf:
             raise ValueError("not a level")
+        speed._looks = [float(look) for look in value["looks"]][-LOOKS:]
         for run, ratios in speed._decode_ratios.items():
             ratios.restore(value["decode_ratios"][str(run)])
         speed._prefill_ratios.restore(value["prefill_ratios"])
@@ -179,6 +209,28 @@ class SpeedModel:
         level = step_s / max(self._decode.at(position), 1e-9)
         self._level += LEVEL_WEIGHT * (min(level, LARGEST_JUMP * self._level) - self._level)
         self._decode.learn(position, step_s)
+        if len(steps_s) >= LEAST_LOOK:
+            self._look(level)
+
+    def _look(self, level: float) -> None:
+        """See whether the last looks agree that the device is at another level altogether; if so, be there at once."""
+        self._looks = [*self._looks[1 - LOOKS :], level]
+        if len(self._looks) < LOOKS:
+            return
+        slowest, fastest = max(self._looks), min(self._looks)
+        if slowest * SHIFT < self._level:
+            self._shift(slowest)
+            self._forget_slowness(0.0)
+        elif fastest > SHIFT * self._level:
+            self._shift(fastest)
+
+    def _shift(self, level: float) -> None:
+        self._prefill.scale(level / self._level)
+        self._level, self._looks, self._run_chunks = level, [], 0
+
+    def _forget_slowness(self, kept: float) -> None:
+        for ratios in (*self._decode_ratios.values(), self._prefill_ratios):
+            ratios.fade_above(PRIOR_RATIO, kept)
 
     def _decode_ratio(self, num_tokens: float) -> float:
         """The slow quantile for runs of ``num_tokens``, between the two lengths that are measured; at least 1."""
@@ -188,5 +240,5 @@ class SpeedModel:
         return max(1.0, low + (place - left) * (high - low))
 
 
-def _prior_ratios() -> RecentQuantile:
-    return RecentQuantile(PRIOR_RATIO, PRIOR_WEIGHT, HALF_LIFE)
+def _prior_ratios(half_life: float) -> RecentQuantile:
+    return RecentQuantile(PRIOR_RATIO, PRIOR_WEIGHT, half_life)
