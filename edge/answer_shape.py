@@ -11,6 +11,7 @@ shortest. The shortest end of a document is looked for byte by byte, beside the 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
@@ -19,8 +20,9 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.grammar_check import check_grammar_ends
+from edge.schema_check import check_schema_ends, required_names
 from edge.shape_end import NUM_BYTES, ORDERS, close_json, search_end
-from edge.shape_check import check_grammar_ends, check_schema_ends, required_names
 from models.errors import BackendError, UsageError
 
 if TYPE_CHECKING:
@@ -61,9 +63,7 @@ class AnswerShape:
     ``vocabulary`` is llguidance's. Raises UsageError for a ``grammar`` it does not take, or that cannot end.
     """
 
-    def __init__(
-        self, guidance: Any, grammar: str, name: str, vocabulary: Any, required: tuple[str, ...] = ()
-    ) -> None:
+    def __init__(self, guidance: Any, grammar: str, name: str, vocabulary: Any, required: tuple[str, ...] = ()) -> None:
         self._matcher = guidance.LLMatcher(vocabulary, grammar, log_level=0)
         if self._matcher.is_error():
             raise UsageError(f"The {name} cannot be used ({_first_line(self._matcher.get_error())}); correct it.")
@@ -76,6 +76,9 @@ class AnswerShape:
         if end is None:
             raise UsageError(f"No document that follows the {name} was found; a {name} must allow a short one.")
         self.shortest = end.decode(errors="replace")
+        start_s = time.perf_counter()
+        self._end(b"")
+        self.end_s = time.perf_counter() - start_s  # what looking for an end takes, now that everything is warm
 
     def allows(self, token: int) -> bool:
         """Whether ``token`` may come next."""
@@ -87,9 +90,13 @@ class AnswerShape:
         mask = np.unpackbits(bits, bitorder="little")[: self._size].astype(bool)
         if self._matcher.is_error():
             raise BackendError(
-                f"The document cannot go on ({_first_line(self._matcher.get_error())}); use a simpler schema or grammar."
+                f"The document cannot go on ({_first_line(self._matcher.get_error())}); use a simpler one."
             )
         return mask
+
+    def masked(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
+        """A copy of ``(vocab_size,)`` logits, -infinity where a token may not come next. Raises BackendError."""
+        return np.where(self.mask()[: len(logits)], logits, np.float32(-np.inf))
 
     def take(self, token: int, text: bytes) -> None:
         """``token``, which is allowed and stands for ``text``, was written."""
@@ -154,7 +161,9 @@ def _read_schema(schema: Any) -> dict[str, Any]:
 
 def _schema_grammar(guidance: Any, schema: dict[str, Any]) -> str:
     try:
-        return str(guidance.LLMatcher.grammar_from_json_schema(json.dumps(schema), overrides={"whitespace_flexible": False}))
+        return str(
+            guidance.LLMatcher.grammar_from_json_schema(json.dumps(schema), overrides={"whitespace_flexible": False})
+        )
     except (ValueError, TypeError) as exc:
         raise UsageError(f"The schema cannot be used ({_first_line(str(exc))}); correct it.") from exc
 
@@ -195,7 +204,7 @@ class _Words:
 
 
 def _vocabulary(guidance: Any, model: LoadedModel) -> Any:
-    """The model's vocabulary, made once for each tokenizer; control texts and stop tokens have no place in documents."""
+    """The model's vocabulary, made once for a tokenizer; control texts and stop tokens have no place in documents."""
     tokenizer = model.tokenizer
     size = max(model.backend.vocab_size, tokenizer.vocab_size)
     known = _vocabularies.get(tokenizer)
@@ -218,5 +227,7 @@ def _looks_like_a_mark(text: bytes) -> bool:
 
 @lru_cache(maxsize=1)
 def _byte_vocabulary(guidance: Any) -> Any:
-    words = _Words([bytes([byte]) for byte in range(NUM_BYTES)] + [NOT_TEXT], NUM_BYTES, lambda text: list(text.encode()))
+    words = _Words(
+        [bytes([byte]) for byte in range(NUM_BYTES)] + [NOT_TEXT], NUM_BYTES, lambda text: list(text.encode())
+    )
     return guidance.LLTokenizer(guidance.TokenizerWrapper(words), slices=[])

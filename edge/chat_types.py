@@ -88,7 +88,9 @@ class AnswerOptions:
         if len(shapes) == 2:
             raise UsageError("There is a schema and a grammar; an answer has one shape, so leave one of them out.")
         if shapes and self.tools:
-            raise UsageError(f"There is a {shapes[0]} and there are tools; a tool call has its own form, leave one out.")
+            raise UsageError(
+                f"There is a {shapes[0]} and there are tools; a tool call has its own form, leave one out."
+            )
         for name in shapes:
             if isinstance(text := getattr(self, name), str) and not text.strip():
                 raise UsageError(f"The {name} is empty; write one, or leave it out.")

@@ -36,8 +36,9 @@ class Session:
         question = Message("user", prompt)
 
         def remember(answer: Answer) -> None:
-            if said := answer.answer.strip():
-                self._turns = (*self._turns, question, Message("assistant", said))
+            said = answer.answer.strip()
+            if said or answer.tool_calls:
+                self._turns = (*self._turns, question, Message("assistant", said, answer.tool_calls))
 
         return self._engine.stream((*self.messages, question), options, when_done=remember)
 

@@ -37,8 +37,8 @@ def close_json(matcher: Any, written: bytes, names: Sequence[str], order: bytes)
         found = next((name for name in openings if place.begins_name and _takes(matcher, name)), b"")
         if not found:
             mask = matcher.compute_bitmask()
-            allowed = (byte for byte in (IN_STRING if place.is_in_string else order) if _holds(mask, byte))
-            found = bytes([byte]) if (byte := next(allowed, None)) is not None else b""
+            allowed = (bytes([one]) for one in (IN_STRING if place.is_in_string else order) if _holds(mask, one))
+            found = next(allowed, b"")
         if not found or len(end) > longest:
             return None
         matcher.consume_tokens(list(found))
@@ -83,9 +83,9 @@ class _JsonPlace:
 
 
 def search_end(matcher: Any) -> bytes | None:
-    """The shortest end of what ``matcher`` stands behind, by uniform-cost search; bytes that lead to the same choices are tried once.
+    """The shortest end of what ``matcher`` stands behind, by uniform-cost search; None within ``MOST_NODES`` steps.
 
-    None where none was found in ``MOST_NODES`` steps.
+    Bytes that lead to the same choices are tried once.
     """
     queue: list[tuple[int, int, bytes, Any]] = [(0, 0, b"", matcher.deep_copy())]
     num_nodes = 0

@@ -49,7 +49,7 @@ class StreamParser:
         self.think: bool | None = None
         self.num_calls = self.num_malformed_calls = 0
         self._tags = dialect.tags
-        self._call_tags = call_tags or ()
+        self._call_tags: tuple[str, ...] = call_tags or ()
         self._matcher = _matcher((*dialect.tags, *self._call_tags))
         self._call: str | None = None  # what was written of a call so far
         self._held = ""
@@ -117,7 +117,7 @@ class StreamParser:
 
     def _cross_in_call(self, text: str) -> list[Piece]:
         """Pass over a tag that opens or closes a call, or that stands inside one."""
-        opener, closer = self._call_tags
+        closer = self._call_tags[1]
         if text == closer:
             return self._end_call(closer) if self._call is not None else []
         if self._call is None:

@@ -223,7 +223,9 @@ class Dialect:
         and for tools in a dialect without them, ModelError when the model's own template refuses it.
         """
         _check_order(messages)
-        if self.layout.tool_format is None and (tools or any(turn.role == "tool" or turn.tool_calls for turn in messages)):
+        if self.layout.tool_format is None and (
+            tools or any(turn.role == "tool" or turn.tool_calls for turn in messages)
+        ):
             raise PromptError(f"The dialect {self.name} has no tool calls; leave tools and their results out.")
         if self.default_system and messages[0].role != "system":
             messages = (Message("system", self.default_system), *messages)
