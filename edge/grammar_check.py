@@ -60,7 +60,7 @@ def _tokens(text: str) -> list[Token]:
             position = _end_of_braces(text, position)
             tokens.append(("leaf", ""))
         elif match.lastgroup not in ("skip", "directive"):
-            tokens.append((match.lastgroup, match[0].lstrip("?!")))
+            tokens.append((match.lastgroup, match[0].lstrip("?!") if match.lastgroup == "name" else match[0]))
     return tokens
 
 
