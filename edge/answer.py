@@ -9,13 +9,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from threading import Event
 from typing import TYPE_CHECKING
 
 from edge.answer_log import AnswerLog, Waited
+from edge.answer_shape import make_shape
 from edge.chat_types import AnswerOptions, Decision, DecisionSource, FinishReason, Message, StreamEvent, Think
+from edge.document_loop import DocumentLoop
 from edge.forced_text import ForcedText
-from edge.limits import Due, check_limits, plan_answer
+from edge.limits import Due, check_limits, check_tools, plan_answer
 from edge.opening import Opening
 from edge.pace import Pace
 from edge.sampling import Sampler
@@ -52,18 +55,22 @@ def stream_answer(
 
     ``stop`` ends the answer early from any thread, ``stop_thinking`` the thinking. ``clock`` gives seconds. ``pace`` is
     what is known of the device; it learns from this answer. Raises PromptError for an empty or too long prompt,
-    UsageError for a limit that this model cannot keep, BackendError when the device fails.
+    UsageError for a limit, tools or a shape that this model cannot keep, BackendError when the device fails.
     """
     waited, pace = waited or Waited(clock()), pace or Pace()
     log = AnswerLog(clock, waited)
     check_limits(model, options)
+    check_tools(model, options)
+    shape = make_shape(model, options)
     decision = decide(options.think, has_judge=model.dialect.has_judge, default_think=model.dialect.default_think)
     due = Due(options.deadline_s, waited, clock, stop)
-    opening = Opening(model, sequence, check_messages(messages), should_stop=due.is_over, clock=clock)
+    opening = Opening(
+        model, sequence, check_messages(messages), tools=options.tools, should_stop=due.is_over, clock=clock
+    )
     forced_text = ForcedText(model.dialect, model.tokenizer, messages[-1].content)
     parser, limits = opening.render(think_mode(decision)), Limits()
     if options.has_limits:
-        plan, limits = plan_answer(model, options, decision, opening, pace, due, forced_text)
+        plan, limits = plan_answer(model, options, decision, opening, pace, due, forced_text, shape)
         if plan.think is not decision.think:
             parser = opening.render(think_mode(plan.decision))
         decision = plan.decision
@@ -73,7 +80,8 @@ def stream_answer(
     is_complete = opening.prefill(pace.speed)
     log.prefilled(opening.start_s, opening.num_prompt, opening.num_forced, opening.cached_tokens or 0)
     controller = Controller(limits, pace.speed, opening.tokens, clock())
-    loop = TokenLoop(
+    make_loop: Callable[..., TokenLoop] = TokenLoop if shape is None else partial(DocumentLoop, shape=shape)
+    loop = make_loop(
         model,
         sequence,
         opening.tokens,
@@ -91,6 +99,10 @@ def stream_answer(
         clock=clock,
     )
     for piece in loop.run() if is_complete else ():
+        if piece.kind == "tool_call":
+            if call := log.called(piece.text):
+                yield StreamEvent("tool_call", piece.text, tool_call=call)
+            continue
         if decision.think is None and piece.kind != "judge":
             decision = judged(parser.think, log.text("judge"), loop.closed_by)
             yield StreamEvent("decision", decision=decision)
@@ -99,7 +111,14 @@ def stream_answer(
             yield StreamEvent(piece.kind, piece.text)
     decision = with_closing(decision, loop.closed_by) if log.tokens["thinking"] else decision
     reason: FinishReason = loop.finish_reason if is_complete or stop.is_set() else "deadline"
-    result = log.finish(decision, reason, model.name, model.backend.name)
+    result = log.finish(
+        decision,
+        reason,
+        model.name,
+        model.backend.name,
+        malformed_tool_calls=parser.num_malformed_calls,
+        document=loop.document,
+    )
     pace.learn(result, opening.num_prompt + opening.num_forced, controller.steps_s, closed_by=loop.closed_by)
     yield StreamEvent("done", result=result)
 
@@ -142,8 +161,8 @@ def check_messages(messages: Sequence[Message]) -> tuple[Message, ...]:
     """The messages, if there is something to answer. Raises PromptError."""
     if not messages:
         raise PromptError("There is no message to answer; give at least one from the user.")
-    if messages[-1].role != "user":
+    if messages[-1].role not in ("user", "tool"):
         raise PromptError(f"The last message is from the {messages[-1].role}; end with one from the user.")
-    if not messages[-1].content.strip():
+    if messages[-1].role == "user" and not messages[-1].content.strip():
         raise PromptError("The prompt is empty; write a question.")
     return tuple(messages)

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from edge.chat_types import Answer, Decision, FinishReason, Timings, Usage
+from edge.chat_types import Answer, Decision, DocumentState, FinishReason, Timings, ToolCall, Usage
 from edge.think.controller import Stage
+from models.tool_calls import read_tool_call
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class AnswerLog:
     def __init__(self, clock: Callable[[], float], waited: Waited) -> None:
         self.tokens: dict[Stage, int] = {"judge": 0, "thinking": 0, "answer": 0}
         self.raw: list[str] = []
+        self.tool_calls: list[ToolCall] = []
         self._texts: dict[Stage, list[str]] = {"judge": [], "thinking": [], "answer": []}
         self._prompt_tokens = self._forced_tokens = self._cached_tokens = 0
         self._clock = clock
@@ -75,7 +77,23 @@ class AnswerLog:
             self._ttft_s = self._clock() - self._waited.asked_at_s
         self._texts[stage].append(text)
 
-    def finish(self, decision: Decision, reason: FinishReason, model: str, backend: str) -> Answer:
+    def called(self, text: str) -> ToolCall | None:
+        """The tool call that ``text`` is, kept for the result."""
+        call = read_tool_call(text)
+        if call is not None:
+            self.tool_calls.append(call)
+        return call
+
+    def finish(
+        self,
+        decision: Decision,
+        reason: FinishReason,
+        model: str,
+        backend: str,
+        *,
+        malformed_tool_calls: int = 0,
+        document: DocumentState | None = None,
+    ) -> Answer:
         """The finished answer."""
         end_s = self._clock()
         self._leave()
@@ -92,6 +110,9 @@ class AnswerLog:
             finish_reason=reason,
             model=model,
             backend=backend,
+            tool_calls=tuple(self.tool_calls),
+            malformed_tool_calls=malformed_tool_calls,
+            document=document,
         )
 
     def _leave(self) -> None:

@@ -6,17 +6,20 @@ Knows: names, units and limits of every field; validates options once. Does not 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from models.dialect import Message, Role, Think
 from models.errors import UsageError
+from models.tool_calls import ToolCall, check_tools
 
 __all__ = [
     "Answer",
     "AnswerOptions",
     "Decision",
     "DecisionSource",
+    "DocumentState",
     "EventKind",
     "FinishReason",
     "Message",
@@ -24,12 +27,14 @@ __all__ = [
     "StreamEvent",
     "Think",
     "Timings",
+    "ToolCall",
     "Usage",
 ]
 
 DecisionSource = Literal["asked", "router", "probe", "judge", "deadline"]
 FinishReason = Literal["stop", "length", "deadline", "loop", "stopped", "context"]
-EventKind = Literal["judge", "decision", "thinking", "answer", "done"]
+EventKind = Literal["judge", "decision", "thinking", "answer", "tool_call", "done"]
+DocumentState = Literal["whole", "completed", "cut"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,9 @@ class AnswerOptions:
     deadline_s: float | None = None  # seconds from the request to the end of the answer; None: no deadline
     think_tokens: int | None = None  # at most so many thinking tokens; 0 is off
     min_think_tokens: int | None = None  # thinking that ends earlier is made to go on
+    schema: str | Mapping[str, Any] | None = None  # a JSON Schema that the answer follows; thinking is free
+    grammar: str | None = None  # the same with a grammar in llguidance's Lark syntax
+    tools: Sequence[Mapping[str, Any]] = ()  # OpenAI-style function definitions that the model may call
 
     def __post_init__(self) -> None:
         if self.think not in ("auto", "on", "off"):
@@ -72,6 +80,20 @@ class AnswerOptions:
         if self.seed is not None and self.seed < 0:
             raise UsageError(f"seed is {self.seed}; use 0 or more.")
         self._check_limits()
+        self._check_shape()
+        check_tools(self.tools)
+
+    def _check_shape(self) -> None:
+        shapes = [name for name in ("schema", "grammar") if getattr(self, name) is not None]
+        if len(shapes) == 2:
+            raise UsageError("There is a schema and a grammar; an answer has one shape, so leave one of them out.")
+        if shapes and self.tools:
+            raise UsageError(
+                f"There is a {shapes[0]} and there are tools; a tool call has its own form, leave one out."
+            )
+        for name in shapes:
+            if isinstance(text := getattr(self, name), str) and not text.strip():
+                raise UsageError(f"The {name} is empty; write one, or leave it out.")
 
     def _check_limits(self) -> None:
         if self.deadline_s is not None and not (0 < self.deadline_s < math.inf):
@@ -132,7 +154,12 @@ class Timings:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A finished answer. ``raw`` is all generated text, tags and the words that closed the thinking included."""
+    """A finished answer. ``raw`` is all generated text, tags and the words that closed the thinking included.
+
+    ``document`` says what a schema or grammar came to: ``whole``, the model ended it; ``completed``, it was cut short
+    and the shortest end there is was written behind it, so that it is valid; ``cut``, it is not valid. None: no shape.
+    ``malformed_tool_calls`` is the number of calls that were not understood and stayed text.
+    """
 
     answer: str
     thinking: str
@@ -143,11 +170,14 @@ class Answer:
     finish_reason: FinishReason
     model: str
     backend: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    malformed_tool_calls: int = 0
+    document: DocumentState | None = None
 
     @property
     def has_answer(self) -> bool:
-        """Whether something was answered; thinking alone is no answer."""
-        return bool(self.answer.strip())
+        """Whether something was answered; thinking alone is no answer, and neither is a document that is not valid."""
+        return (bool(self.answer.strip()) and self.document != "cut") or bool(self.tool_calls)
 
     def to_json(self) -> dict[str, Any]:
         """The object that ``--json`` prints; its keys are fixed."""
@@ -159,10 +189,12 @@ class StreamEvent:
     """One step of a running answer.
 
     ``judge``, ``thinking`` and ``answer`` carry new ``text``; ``decision`` comes once, as soon as the mode is known;
-    ``done`` comes last and carries the finished ``result``.
+    ``tool_call`` carries a whole call, its ``text`` is the call's raw text; ``done`` comes last and carries the
+    finished ``result``.
     """
 
     kind: EventKind
     text: str = ""
     decision: Decision | None = None
+    tool_call: ToolCall | None = None
     result: Answer | None = field(default=None)

@@ -60,6 +60,18 @@ def seconds_of(duration: str) -> float:
     return seconds
 
 
+def text_of(path: Path, name: str) -> str:
+    """The text of the file with the schema or grammar. Raises UsageError where it cannot be read."""
+    from models.errors import UsageError
+
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as exc:
+        raise UsageError(f"The {name} {path} is not UTF-8 (at byte {exc.start}); convert it first.") from exc
+    except OSError as exc:
+        raise UsageError(f"The {name} {path} cannot be read ({exc.strerror}); check its name.") from exc
+
+
 Version = Annotated[
     bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show the version and leave.")
 ]
@@ -81,6 +93,20 @@ def chat(
     ] = None,
     min_think_tokens: Annotated[
         int | None, typer.Option("--min-think", metavar="N", help="Where it thinks, at least so long.")
+    ] = None,
+    schema: Annotated[
+        Path | None,
+        typer.Option(
+            "--schema", metavar="FILE", help="Answer in JSON that follows the JSON Schema in FILE; thinking stays free."
+        ),
+    ] = None,
+    grammar: Annotated[
+        Path | None,
+        typer.Option(
+            "--grammar",
+            metavar="FILE",
+            help="Answer in the words of a grammar (Lark's syntax, as llguidance reads it).",
+        ),
     ] = None,
     shows_thinking: Annotated[
         bool | None,
@@ -149,6 +175,8 @@ def chat(
         deadline_s=None if deadline is None else seconds_of(deadline),
         think_tokens=think_tokens,
         min_think_tokens=min_think_tokens,
+        schema=None if schema is None else text_of(schema, "schema"),
+        grammar=None if grammar is None else text_of(grammar, "grammar"),
     )
     return run_chat(
         ChatRequest(

@@ -6,7 +6,7 @@ Knows: a dialect's closings and the language of the question. Does not know: whe
 from __future__ import annotations
 
 from edge.stream_parser import StreamParser
-from models.dialect import Dialect
+from models.dialect import Dialect, Phase
 from models.dialect_base import CLOSING_LINES, WAIT_LINES, language_of
 from models.tokenizer import ChatTokenizer
 
@@ -30,6 +30,18 @@ class ForcedText:
         if is_soft and parser.phase == "thinking":
             text = f"\n{CLOSING_LINES[self._language]}{text}"
         return text.removeprefix("\n") if said.endswith("\n") else text
+
+    def answer_opening(self, phase: Phase, said: str, *, is_closed: bool) -> str:
+        """What is left of the fixed text between ``phase`` and the first word of the answer, behind ``said``.
+
+        ``is_closed``: the tag that ends the phase was said already.
+        """
+        text = self._dialect.closings.get(phase, "")
+        for whole in (text, text.lstrip("\n")):
+            lengths = range(len(whole), 0, -1)
+            if found := next((length for length in lengths if said.endswith(whole[:length])), 0):
+                return whole[found:]
+        return text.lstrip("\n").partition("\n")[2].lstrip("\n") if is_closed else text
 
     def wait(self, said: str) -> str:
         """What goes on with thinking that the model wanted to end."""

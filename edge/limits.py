@@ -21,6 +21,7 @@ from edge.think.plan import Bounds, ThinkPlan, plan_thinking
 from models.errors import UsageError
 
 if TYPE_CHECKING:
+    from edge.answer_shape import AnswerShape
     from edge.loaded_model import LoadedModel
 
 
@@ -49,8 +50,12 @@ def plan_answer(
     pace: Pace,
     due: Due,
     forced_text: ForcedText,
+    shape: AnswerShape | None = None,
 ) -> tuple[ThinkPlan, Limits]:
-    """The plan and what the controller has to keep; with a deadline the prompt is prefilled first."""
+    """The plan and what the controller has to keep; with a deadline the prompt is prefilled first.
+
+    An answer with a ``shape`` has room for its shortest document, and the time that it takes to end one early.
+    """
     is_new = due.at_s is not None and not pace.speed.is_measured
     if due.at_s is not None:
         opening.prefill_prompt(pace.speed)
@@ -62,19 +67,28 @@ def plan_answer(
         max_tokens=options.max_tokens,
         open_tokens=opening.num_forced,
         close_tokens=forced_text.num_closing_tokens,
+        least_answer_tokens=0 if shape is None else len(forced_text.encode(shape.shortest)),
     )
     plan = plan_thinking(decision, bounds, pace.speed, pace.lengths)
     if is_new:
         note = f"{plan.reason}; this device was new and measured with the prompt"
         plan = replace(plan, decision=replace(plan.decision, reason=note))
     limits = Limits(
-        deadline_s=due.at_s,
+        deadline_s=due.at_s if due.at_s is None or shape is None else due.at_s - shape.end_s,
         think_tokens=plan.think_tokens,
         answer_tokens=plan.answer_tokens,
         close_tokens=bounds.close_tokens,
         watches_answer=True,
     )
     return plan, limits
+
+
+def check_tools(model: LoadedModel, options: AnswerOptions) -> None:
+    """Raises UsageError for tools that this model's dialect has no words for."""
+    if options.tools and model.dialect.layout.tool_format is None:
+        raise UsageError(
+            f"tools are given, and the dialect {model.dialect.name} of {model.name} has no tool calls; leave them out."
+        )
 
 
 def check_limits(model: LoadedModel, options: AnswerOptions) -> None:

@@ -5,9 +5,9 @@ Knows: prompts, prefills and their times. Does not know: what is generated after
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edge.chat_types import Message
 from edge.stream_parser import StreamParser
@@ -24,7 +24,7 @@ MEASURED_STEPS = 4  # the last tokens of a prompt, evaluated one by one where no
 class Opening:
     """One request's prompt on ``sequence``; ``tokens`` and ``num_forced`` are those of the mode opened last.
 
-    ``should_stop`` interrupts a prefill. ``clock`` gives seconds.
+    ``tools`` are what the model may call. ``should_stop`` interrupts a prefill. ``clock`` gives seconds.
     """
 
     def __init__(
@@ -33,6 +33,7 @@ class Opening:
         sequence: int,
         messages: Sequence[Message],
         *,
+        tools: Sequence[Mapping[str, Any]] = (),
         should_stop: Callable[[], bool],
         clock: Callable[[], float],
     ) -> None:
@@ -44,6 +45,7 @@ class Opening:
         self._model = model
         self._sequence = sequence
         self._messages = messages
+        self._tools = tools
         self._should_stop = should_stop
         self._clock = clock
 
@@ -54,11 +56,12 @@ class Opening:
 
     def render(self, think: Think) -> StreamParser:
         """Encode the prompt of a mode; gives its parser. Raises PromptError when it does not fit."""
-        prompt = self._model.dialect.render(self._messages, think)
+        prompt = self._model.dialect.render(self._messages, think, self._tools)
         tokens, forced = self._model.tokenizer.encode_prompt(prompt)
         check_room(len(tokens) + len(forced), self._model.backend.context_size)
         self.tokens, self.num_forced = [*tokens, *forced], len(forced)
-        parser = StreamParser(self._model.dialect, prompt.phase)
+        tool_format = self._model.dialect.layout.tool_format if self._tools else None
+        parser = StreamParser(self._model.dialect, prompt.phase, None if tool_format is None else tool_format.call)
         parser.feed(prompt.forced)
         return parser
 

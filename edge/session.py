@@ -60,8 +60,9 @@ class Session:
         num_dropped = self._make_room(question, options)
 
         def remember(answer: Answer) -> None:
-            if said := answer.answer.strip():
-                self._turns = (*self._turns, question, Message("assistant", said))
+            said = answer.answer.strip()
+            if said or answer.tool_calls:
+                self._turns = (*self._turns, question, Message("assistant", said, answer.tool_calls))
                 self._num_dropped = num_dropped
 
         return self.engine.stream((*self._shown(num_dropped), question), options, when_done=remember)

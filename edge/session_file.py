@@ -11,13 +11,14 @@ mean; a file whose bytes are missing or cut off still gives its messages.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from edge.chat_types import Message
 from models.errors import UsageError
 from models.files import write_bytes_atomically
+from models.tool_calls import ToolCall
 
 FORMAT, VERSION = "edge-session", 1
 
@@ -52,7 +53,7 @@ def write_session(path: Path, saved: SavedSession) -> None:
         "version": VERSION,
         "model": {"name": model.name, "bytes": model.num_bytes, "dialect": model.dialect},
         "system": saved.system,
-        "messages": [{"role": message.role, "content": message.content} for message in saved.turns],
+        "messages": [_entry(message) for message in saved.turns],
         "num_dropped": saved.num_dropped,
         "cache_bytes": len(cache),
     }
@@ -97,8 +98,18 @@ def _from_head(head: dict[str, Any], cache: bytes) -> SavedSession:
     return SavedSession(identity, system, turns, num_dropped, cache if is_whole else None)
 
 
+def _entry(message: Message) -> dict[str, Any]:
+    entry: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.tool_calls:
+        entry["tool_calls"] = [asdict(call) for call in message.tool_calls]
+    return entry
+
+
 def _message(entry: Any, number: int) -> Message:
     role, content = entry["role"], entry["content"]
     if role != ("assistant" if number % 2 else "user") or not isinstance(content, str):
         raise ValueError(f"message {number + 1} is not the next of questions and answers in turn")
-    return Message(role, content)
+    calls = (
+        ToolCall(str(call["name"]), dict(call["arguments"]), str(call["raw"])) for call in entry.get("tool_calls", ())
+    )
+    return Message(role, content, tuple(calls))

@@ -109,10 +109,14 @@ def closing_line(answer: Answer) -> str:
         parts.append(f"first token {timings.load_s + timings.ttft_s:.2f} s")
     parts.append(f"{timings.decode_tokens_per_s:.0f} tokens/s")
     ending = ENDINGS.get(answer.finish_reason, "")
-    if not answer.has_answer:
+    if answer.document == "cut":
+        parts.append(f"no valid document: {ending or 'the model ended by itself'}")
+    elif not answer.has_answer:
         parts.append(f"no answer: {ending or 'the model ended by itself'}")
     elif ending:
-        parts.append(ending)
+        parts.append(f"{ending}, and completed" if answer.document == "completed" else ending)
+    if answer.malformed_tool_calls:
+        parts.append(f"malformed tool calls kept as text: {answer.malformed_tool_calls}")
     return f"[{' · '.join(parts)}]"
 
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Generator, Iterator
 from threading import Event
 from typing import TYPE_CHECKING
 
-from edge.chat_types import FinishReason
+from edge.chat_types import DocumentState, FinishReason
 from edge.tag_guard import TagGuard
 from edge.think.controller import Action, Cause, Stage
 from models.errors import ContextFullError
@@ -63,6 +63,7 @@ class TokenLoop:
     ) -> None:
         self.finish_reason: FinishReason = "stopped"
         self.closed_by: Cause | None = None  # why the thinking was closed, where the model did not end it
+        self.document: DocumentState | None = None  # what became of a shape that was asked for
         self._model = model
         self._sequence = sequence
         self._tokens = tokens
@@ -144,12 +145,12 @@ class TokenLoop:
             forced: list[int] = []
             if text:
                 yield from say(text)
-                if self._waits_for_thought and self._log.text("thinking").strip():
+                if self._waits_for_thought and (self._log.text("thinking").strip() or parser.num_calls):
                     yield from say(self._let_it_end())
                 if parser.phase != phase or parser.think is not thinks:
                     if parser.phase == "done":
                         return "stop"
-                    forced = self._force_opening() if thinks is None else forced
+                    forced = self._force_opening()
                     tokens += forced
                     self._end += len(forced)
                     phase, thinks, stage = parser.phase, parser.think, self._enter_stage()
@@ -163,7 +164,7 @@ class TokenLoop:
 
     def _finish(self, is_end: bool, action: Action, stage: Stage) -> FinishReason | None:
         """Why the answer ends before the token in hand, or None."""
-        if is_end and (stage == "answer" or not self._is_limited):
+        if is_end and (stage == "answer" or not self._is_limited or self._parser.num_calls):
             return "stop"
         if action == "end":
             return "loop" if self._controller.cause == "loop" else "deadline"

@@ -7,11 +7,11 @@ Does not know: what its marks mean. jinja2 is imported at the first rendering.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from models.dialect_base import Message, Part, join_parts
 from models.errors import ModelError
@@ -33,7 +33,12 @@ class TemplateLayout:
     bos_token: str = ""
     eos_token: str = ""
 
-    def lay_out(self, messages: Sequence[Message]) -> tuple[Part, ...]:
+    @property
+    def tool_format(self) -> None:
+        """None: a template of unknown make gets no tools."""
+        return None
+
+    def lay_out(self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = ()) -> tuple[Part, ...]:
         """The template's own text as control parts, contents as user parts.
 
         A system message that the template refuses or drops goes in front of the first user message.

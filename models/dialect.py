@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from models.chat_template import TemplateLayout
 from models.dialect_base import Dialect, Layout, MarkLayout, Message, Part, Phase, Prompt, Role, Sampling, Tag, Think
 from models.errors import ModelError, UnknownFamilyError
+from models.tool_calls import HERMES
 
 __all__ = [
     "DIALECTS",
@@ -63,7 +64,7 @@ HY_TEXT_END = "<｜hy_place▁holder▁no▁8｜>"
 
 HIPO = Dialect(
     name="hipo",
-    layout=replace(CHATML, opening="<|im_start|>assistant\n<judge>\n"),
+    layout=replace(CHATML, opening="<|im_start|>assistant\n<judge>\n", tool_format=HERMES),
     start_phase="judge",  # the prompt itself opens the judge
     tags=JUDGE_TAGS | THINK_TAGS | ANSWER_TAGS,
     marks=CHATML_MARKS,
@@ -81,7 +82,7 @@ HIPO = Dialect(
 # Qwen3's own template leaves thinking to the model; ``on`` must always think, so the open tag is forced.
 QWEN3 = Dialect(
     name="qwen3",
-    layout=CHATML,
+    layout=replace(CHATML, tool_format=HERMES),
     start_phase="gap",
     tags=THINK_TAGS,
     marks=(*CHATML_MARKS, *SWITCHES),

@@ -6,14 +6,16 @@ Does not know: any particular dialect (models.dialect has the rows), token ids, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import groupby
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from models.errors import PromptError
+from models.tool_calls import ToolCall, ToolFormat
 
-Role = Literal["system", "user", "assistant"]
+Role = Literal["system", "user", "assistant", "tool"]
 Think = Literal["auto", "on", "off"]
 Phase = Literal["judge", "gap", "thinking", "answer", "done"]
 
@@ -27,10 +29,14 @@ STEP_REQUESTS = {"en": "Think step by step, then give the answer.", "zh": "è¯·ä¸
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a conversation; an assistant's ``content`` is its answer alone, without thoughts or tags."""
+    """One turn of a conversation; an assistant's ``content`` is its answer alone, without thoughts or tags.
+
+    ``tool_calls`` are those of an assistant; what came of one goes back as the ``content`` of a ``tool``.
+    """
 
     role: Role
     content: str
+    tool_calls: tuple[ToolCall, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +90,16 @@ class Sampling:
 class Layout(Protocol):
     """Where the marks of a prompt stand around the texts of its messages."""
 
-    def lay_out(self, messages: Sequence[Message]) -> tuple[Part, ...]:
-        """The parts up to where the assistant's own text begins, control and user parts in turn."""
+    @property
+    def tool_format(self) -> ToolFormat | None:
+        """How tools are written down; None: not at all."""
+        ...
+
+    def lay_out(self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = ()) -> tuple[Part, ...]:
+        """The parts up to where the assistant's own text begins, control and user parts in turn.
+
+        ``tools`` and messages of tools only where there is a ``tool_format``.
+        """
         ...
 
 
@@ -98,16 +112,47 @@ class MarkLayout:
     assistant: tuple[str, str]
     opening: str
     start: str = ""
+    tool_format: ToolFormat | None = None
 
-    def lay_out(self, messages: Sequence[Message]) -> tuple[Part, ...]:
+    def lay_out(self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = ()) -> tuple[Part, ...]:
         """Marks as control parts, contents as user parts."""
-        marks = {"system": self.system, "user": self.user, "assistant": self.assistant}
-        parts = [Part(self.start, is_control=True)]
-        for message in messages:
-            before, after = marks[message.role]
-            parts += (Part(before, is_control=True), Part(message.content, is_control=False))
-            parts.append(Part(after, is_control=True))
-        return join_parts((*parts, Part(self.opening, is_control=True)))
+        if tools and messages[0].role != "system":
+            messages = (Message("system", ""), *messages)
+        marks = {"system": self.system, "user": self.user, "assistant": self.assistant, "tool": self.user}
+        parts = [_mark(self.start)]
+        for role, turns in groupby(messages, key=lambda message: message.role):
+            before, after = marks[role]
+            if role == "tool":  # neighbours share one turn
+                parts += (_mark(before), *self._results(turns), _mark(after))
+                continue
+            for message in turns:
+                parts += (_mark(before), Part(message.content, is_control=False), *self._calls(message))
+                parts += self._definitions(message, tools) if role == "system" else ()
+                parts.append(_mark(after))
+        return join_parts((*parts, _mark(self.opening)))
+
+    def _definitions(self, system: Message, tools: Sequence[Mapping[str, Any]]) -> Iterator[Part]:
+        if not tools or self.tool_format is None:
+            return
+        before, after = self.tool_format.definitions
+        yield _mark(f"\n\n{before}" if system.content else before)
+        for tool in tools:
+            yield from (_mark("\n"), Part(json.dumps(tool, ensure_ascii=False), is_control=False))
+        yield _mark(after)
+
+    def _calls(self, message: Message) -> Iterator[Part]:
+        for number, call in enumerate(message.tool_calls if self.tool_format else ()):
+            assert self.tool_format is not None
+            before, after = self.tool_format.call
+            yield _mark(f"\n{before}\n" if number or message.content else f"{before}\n")
+            yield from (Part(call.text, is_control=False), _mark(f"\n{after}"))
+
+    def _results(self, messages: Iterable[Message]) -> Iterator[Part]:
+        assert self.tool_format is not None
+        before, after = self.tool_format.result
+        for number, message in enumerate(messages):
+            yield _mark(f"\n{before}\n" if number else f"{before}\n")
+            yield from (Part(message.content, is_control=False), _mark(f"\n{after}"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,25 +216,30 @@ class Dialect:
                 return opening[len(rest) :]
         return ""
 
-    def render(self, messages: Sequence[Message], think: Think) -> Prompt:
+    def render(self, messages: Sequence[Message], think: Think, tools: Sequence[Mapping[str, Any]] = ()) -> Prompt:
         """The prompt of a conversation that ends with the user's turn; of earlier answers only the answer is kept.
 
-        Raises PromptError for a conversation out of order, ModelError when the model's own template refuses it.
+        ``tools`` are function definitions that the model may call. Raises PromptError for a conversation out of order
+        and for tools in a dialect without them, ModelError when the model's own template refuses it.
         """
         _check_order(messages)
+        if self.layout.tool_format is None and (
+            tools or any(turn.role == "tool" or turn.tool_calls for turn in messages)
+        ):
+            raise PromptError(f"The dialect {self.name} has no tool calls; leave tools and their results out.")
         if self.default_system and messages[0].role != "system":
             messages = (Message("system", self.default_system), *messages)
         messages = [self._without_thoughts(message) for message in messages]
         if think == "on" and self.asks_for_steps:
             messages = (*messages[:-1], _with_step_request(messages[-1]))
         forced = {"auto": "", "on": self.forced_on, "off": self.forced_off}[think]
-        return Prompt(self.layout.lay_out(messages), forced, self.start_phase)
+        return Prompt(self.layout.lay_out(messages, tools), forced, self.start_phase)
 
     def _without_thoughts(self, message: Message) -> Message:
         """An assistant's message that a caller handed in whole, tags and all, cut to its answer."""
         if message.role != "assistant" or not any(tag in message.content for tag in self.tags):
             return message
-        return Message("assistant", self.history_answer(message.content))
+        return replace(message, content=self.history_answer(message.content))
 
     def history_answer(self, raw_text: str) -> str:
         """The answer inside all that was generated: what a later turn may see, without judge, thoughts and tags.
@@ -213,11 +263,15 @@ def join_parts(parts: Iterable[Part]) -> tuple[Part, ...]:
 
 
 def _check_order(messages: Sequence[Message]) -> None:
-    if not messages or messages[-1].role != "user":
+    if not messages or messages[-1].role not in ("user", "tool"):
         last = f"ends with a {messages[-1].role} message" if messages else "is empty"
         raise PromptError(f"The conversation {last}; end it with a user message.")
     if any(message.role == "system" for message in messages[1:]):
         raise PromptError("The conversation has a system message after its first turn; put it first.")
+
+
+def _mark(text: str) -> Part:
+    return Part(text, is_control=True)
 
 
 def _with_step_request(message: Message) -> Message:

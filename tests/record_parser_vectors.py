@@ -1,7 +1,8 @@
 """Writes tests/vectors/parser.jsonl: run it when the parser is meant to behave otherwise, and read the difference.
 
 Each line is an object: ``dialect``, the ``phase`` the parser starts in, the texts ``fed`` one by one, and what came of
-it: ``pieces`` (kind, text) of all feeds and the flush in order, ``end_phase`` and ``think``.
+it: ``pieces`` (kind, text) of all feeds and the flush in order, ``end_phase`` and ``think``. Where the object has
+``call_tags``, the parser was told of them.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 import random
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from edge.stream_parser import StreamParser
 from models.dialect import DIALECTS, Phase
@@ -36,19 +38,38 @@ TEXTS: tuple[tuple[str, Phase, str], ...] = (
 )
 
 
+CALL_TAGS = ("<tool_call>", "</tool_call>")
+CALL = '<tool_call>\n{"name": "look", "arguments": {"at": "</think>"}}\n</tool_call>'
+TOOL_TEXTS: tuple[tuple[str, Phase, str], ...] = (
+    ("qwen3", "gap", f"<think>\nLet me look.\n{CALL}\nAgain:\n{CALL}\n</think>\n\nDone.\n{CALL}"),
+    ("qwen3", "gap", f"<think>\n\n</think>\n\n{CALL}\n{CALL}"),
+    ("qwen3", "thinking", "A <tool_call> tag would do.\n</think>\n\nSo."),
+    ("qwen3", "thinking", 'Hm.\n<tool_call>\n{"name": "look", "arguments": {}}\n</think>\n\nSo.'),
+    ("qwen3", "answer", 'Well,\n<tool_call>\n{"name": look}\n</tool_call>\nno.'),
+    ("qwen3", "answer", '<tool_call>\n{"name": "look", "arguments": "{\\"at\\": 1}"}'),
+    ("qwen3", "answer", '<tool_call>\n{"name": "look", "argu'),
+    ("hipo", "judge", f"Needs a look.\n</judge>\n\n<think_off>\n<answer>\n{CALL}\n</answer>"),
+)
+
+
 def main() -> None:
     """Record every text in three splits: whole, by character, and at random places."""
     rng = random.Random(0)
     path = Path(__file__).parent / "vectors" / "parser.jsonl"
     with path.open("w", encoding="utf-8") as file:
-        for dialect, phase, text in TEXTS:
-            for fed in ([text], list(text), _split_at_random(text, rng)):
-                parser = StreamParser(DIALECTS[dialect], phase)
-                pieces = [piece for part in fed for piece in parser.feed(part)] + parser.flush()
-                record = {"dialect": dialect, "phase": phase, "fed": fed}
-                record |= {"pieces": [[piece.kind, piece.text] for piece in pieces]}
-                record |= {"end_phase": parser.phase, "think": parser.think}
-                file.write(json.dumps(record, ensure_ascii=False) + "\n")
+        for call_tags, texts in ((None, TEXTS), (CALL_TAGS, TOOL_TEXTS)):
+            for dialect, phase, text in texts:
+                for fed in ([text], list(text), _split_at_random(text, rng)):
+                    file.write(json.dumps(_record(dialect, phase, fed, call_tags), ensure_ascii=False) + "\n")
+
+
+def _record(dialect: str, phase: Phase, fed: list[str], call_tags: tuple[str, str] | None) -> dict[str, Any]:
+    parser = StreamParser(DIALECTS[dialect], phase, call_tags)
+    pieces = [piece for part in fed for piece in parser.feed(part)] + parser.flush()
+    record: dict[str, Any] = {"dialect": dialect, "phase": phase}
+    record |= {} if call_tags is None else {"call_tags": call_tags}
+    record |= {"fed": fed, "pieces": [[piece.kind, piece.text] for piece in pieces]}
+    return record | {"end_phase": parser.phase, "think": parser.think}
 
 
 def _split_at_random(text: str, rng: random.Random) -> list[str]:

@@ -50,6 +50,9 @@ JSON_KEYS = {
     "finish_reason": None,
     "model": None,
     "backend": None,
+    "tool_calls": None,
+    "malformed_tool_calls": None,
+    "document": None,
 }
 
 

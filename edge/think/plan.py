@@ -20,7 +20,8 @@ class Bounds:
     """What limits one answer. ``time_left_s`` counts from now, after the prompt's prefill; None means no limit.
 
     ``room_tokens`` is what the context still holds, ``open_tokens`` what forcing a mode takes, ``close_tokens`` what
-    closing the thinking takes; ``think_tokens`` and ``max_tokens`` are what was asked for.
+    closing the thinking takes; ``think_tokens`` and ``max_tokens`` are what was asked for. No answer is shorter than
+    ``least_answer_tokens``.
     """
 
     context_tokens: int
@@ -30,6 +31,7 @@ class Bounds:
     max_tokens: int | None = None
     open_tokens: int = 0
     close_tokens: int = 0
+    least_answer_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,22 +56,23 @@ def plan_thinking(decision: Decision, bounds: Bounds, speed: SpeedModel, lengths
 
     With a judge, the judgement has to fit as well, or the mode is forced to off.
     """
+    direct = max(lengths.reserve("direct_answer"), bounds.least_answer_tokens)
     if decision.think is False:
-        return ThinkPlan(False, 0, lengths.reserve("direct_answer"), decision)
+        return ThinkPlan(False, 0, direct, decision)
     if bounds.think_tokens == 0:
-        return _without_thinking("a thinking budget of 0 tokens was asked for", "asked", lengths)
-    reserve = lengths.reserve("thought_answer")
+        return _without_thinking("a thinking budget of 0 tokens was asked for", "asked", direct)
+    reserve = max(lengths.reserve("thought_answer"), bounds.least_answer_tokens)
     judge_tokens = lengths.reserve("judge") if decision.think is None else 0
     budget = _counted_budget(bounds, reserve, judge_tokens)
     if budget < 1:
-        return _without_thinking("the answer itself needs all the tokens there are", "asked", lengths)
+        return _without_thinking("the answer itself needs all the tokens there are", "asked", direct)
     if bounds.time_left_s is None:
         return ThinkPlan(decision.think, budget, reserve, decision)
     fitting, useful = fitting_tokens(bounds, reserve, judge_tokens, speed), lengths.useful_thinking()
     if fitting < useful:
         left_s, tokens = max(bounds.time_left_s, 0.0), max(fitting, 0)
         reason = f"{left_s:.2f} s leave {tokens} tokens to think, and fewer than {useful} are no use"
-        return _without_thinking(reason, "deadline", lengths)
+        return _without_thinking(reason, "deadline", direct)
     reason = f"{decision.reason}; about {min(fitting, budget)} tokens to think fit into {bounds.time_left_s:.2f} s"
     return ThinkPlan(decision.think, budget, reserve, Decision(decision.think, reason, decision.source))
 
@@ -100,5 +103,5 @@ def _counted_budget(bounds: Bounds, reserve: int, judge_tokens: int) -> int:
     return budget if bounds.think_tokens is None else min(budget, bounds.think_tokens)
 
 
-def _without_thinking(reason: str, source: DecisionSource, lengths: LengthModel) -> ThinkPlan:
-    return ThinkPlan(False, 0, lengths.reserve("direct_answer"), Decision(False, reason, source))
+def _without_thinking(reason: str, source: DecisionSource, answer_tokens: int) -> ThinkPlan:
+    return ThinkPlan(False, 0, answer_tokens, Decision(False, reason, source))
