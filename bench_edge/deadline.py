@@ -108,7 +108,7 @@ def simulated_part(options: argparse.Namespace, kept: KeptRun) -> Measured:
 
 def real_part(options: argparse.Namespace, kept: KeptRun) -> Measured:
     """On this device, under load."""
-    courses = [(deadline_real.spark_course(options.real), None)]
+    courses: list[tuple[deadline_real.Course, Path | None]] = [(deadline_real.spark_course(options.real), None)]
     if (path := _shape(options)) is not None:
         number = max(1, round(SHAPE_SHARE_OF_REQUESTS * options.real))
         courses.append((deadline_real.shape_course(options.shape, number), path))
