@@ -46,6 +46,7 @@ bench: $(DEV_STAMP) ## measure what the README and the model card claim, and wri
 	$(BIN)/edge bench think --json --float-checkpoint models/spark/checkpoint \
 		--store docs/measured/think.json --card models/spark/checkpoint/README.md
 	$(BIN)/edge bench speed --json --shape hunyuan-1.8b --folder runs --store docs/measured/speed.json
+	$(BIN)/edge bench deadline --json --folder runs --picture docs/measured/deadline.png --store docs/measured/deadline.json
 	$(BIN)/python -m bench_edge.readme --write
 
 set-up: $(STAMP) ## only set up

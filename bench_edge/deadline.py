@@ -1,198 +1,148 @@
-"""Is the answer there before its deadline: on a simulated device whose speed stalls, drifts, throttles and bursts.
+"""Is the answer there before its deadline, how good is it by then, and what does the next turn of a chat cost.
 
-Knows: how requests with deadlines are made, and judged by the caller's own clock. Does not know: how they are kept.
+Knows: the parts of this bench, their options and the order they run in. Does not know: how any of them measures.
 
-A deadline is feasible when it is at least 1.5 times the 99th percentile of the same request answered without thinking,
-on the same device in the same run. A request has kept its word when it ended by itself before its deadline.
-TimeBill (arXiv 2512.21859) predicts lengths and times before the answer, Timely-Eval (2601.16486) measures agents
-against the clock, s1 (2501.19393) sets budgets in tokens, llama.cpp's t_max_predict_ms cuts the answer off; here the
-thinking gives way to the answer while both are under way.
+Four parts, all of them unless some are named: requests on simulated devices; requests to a real device whose cores are
+taken by other processes on and off; accuracy against the deadline on a slowed device; the second turn of a chat.
+
+Prior work, and what is different here. TimeBill (arXiv 2512.21859) predicts the answer's length and the run time before
+the answer and sizes the cache by it; here the time is reckoned anew every few tokens, so that a device that slows down
+in mid-answer is followed. Timely-Eval (arXiv 2601.16486) tests whether models pace themselves when they are told the
+time; here the model is told nothing, and the runtime closes its thinking. s1 (arXiv 2501.19393) forces a budget of
+tokens; here seconds are promised, and the best such budget, picked with hindsight, is one of the rivals. llama.cpp's
+t_max_predict_ms stops the generation when its time is over, answer or not; that is the rival "cut at the deadline".
 """
 
 from __future__ import annotations
 
 import argparse
-import math
-import random
-import time
-from dataclasses import dataclass
-from threading import Event
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from bench_edge.intervals import Proportion
-from bench_edge.report import BenchReport, Check, format_table, print_report
-from bench_edge.simulated_device import SPEEDS, SimulatedClock, SimulatedDevice, simulated_model
-from edge.answer import stream_answer
-from edge.answer_log import Waited
-from edge.chat_types import Answer, AnswerOptions, Message, Think
-from edge.pace import Pace
-from edge.stream_parser import StreamParser
-from edge.think.controller import Controller, Limits
-from edge.think.speed import SpeedModel
-from models.dialect import DIALECTS
+from bench_edge import deadline_real, deadline_turn
+from bench_edge.arguments import BenchParser, whole_number
+from bench_edge.deadline_tables import tables
+from bench_edge.kept import KeptRun
+from bench_edge.report import BenchReport, Check, print_report
+from bench_edge.simulated_device import SPEEDS
+from bench_edge.speed import shape_file
 from models.errors import UsageError
 
 SEED = 0
-WARM_UP = 300  # answers without thinking: they measure what is feasible, and the device
-FEASIBLE, LONGEST = 1.5, 30.0  # deadlines, in 99th percentiles of an answer without thinking
-ENDLESS_EVERY = 4  # of so many requests one is to a model that would think for ever
+SHAPE = "hunyuan-1.8b"
+SIMULATED, REAL, PROBLEMS, TURNS = 10_000, 1_000, 500, 40  # what the promised figures are counted over
+SHAPE_SHARE_OF_REQUESTS, SHAPE_SHARE_OF_TURNS = 0.06, 0.2  # the large model is a hundred times slower
 
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """One request: what the caller's clock says, in seconds."""
-
-    speed: str
-    deadline_s: float
-    took_s: float
-    finish_reason: str
-    has_answer: bool
-    is_endless: bool
-    has_thought: bool
-
-    @property
-    def is_on_time(self) -> bool:
-        return self.took_s <= self.deadline_s and self.has_answer
-
-    @property
-    def is_kept(self) -> bool:
-        """On time, and ended by itself."""
-        return self.is_on_time and self.finish_reason == "stop"
+Measured = tuple[dict[str, Any], list[Check]]
+"""The figures of one part for the JSON line, and the promised ones among them."""
 
 
 def main(arguments: list[str]) -> int:
     """Run the bench; see ``edge bench deadline --help``."""
-    parser = argparse.ArgumentParser(prog="edge bench deadline", description=__doc__, allow_abbrev=False)
-    parser.add_argument("--simulate", type=int, default=10_000, metavar="N", help="how many requests (10,000)")
-    parser.add_argument("--json", action="store_true", help="end with one JSON line")
-    options = parser.parse_args(arguments)
-    if options.simulate < len(SPEEDS):
-        raise UsageError(f"--simulate is {options.simulate}; use {len(SPEEDS)} or more, one for each kind of speed.")
-    outcomes = simulate(options.simulate)
-    token_s = cost_of_a_token()
-    report = build_report(arguments, outcomes, token_s)
-    print_report(report, [outcome_table(outcomes)], as_json=options.json)
+    options = _parse(arguments)
+    kept = KeptRun("deadline")
+    results: dict[str, Any] = {}
+    checks: list[Check] = []
+    for name, measure in PARTS.items():
+        if getattr(options, name) is not None:
+            results[name], found = measure(options, kept)
+            checks += found
+    report = BenchReport("deadline", arguments, SEED, results, checks)
+    print_report(report, tables(results), as_json=options.json, store=options.store)
+    if options.picture:
+        from bench_edge.deadline_picture import draw
+
+        draw(results["accuracy"], options.picture)
+    kept.finish()
     return 0
 
 
-def simulate(num_requests: int) -> list[Outcome]:
-    """``num_requests``, spread evenly over the kinds of speed."""
-    share, rest = divmod(num_requests, len(SPEEDS))
-    return [
-        outcome
-        for place, speed in enumerate(SPEEDS)
-        for outcome in simulate_speed(speed, share + (place < rest), SEED + place)
-    ]
-
-
-def simulate_speed(speed: str, num_requests: int, seed: int) -> list[Outcome]:
-    """Requests to one device, which has answered ``WARM_UP`` without thinking before."""
-    rng = random.Random(seed)
-    clock = SimulatedClock()
-    caller = Caller(clock, SimulatedDevice(clock, SPEEDS[speed](rng)), rng)
-    without_s = sorted(caller.ask("off", None, 0)[1] for _ in range(WARM_UP))
-    p99_s = without_s[math.ceil(0.99 * WARM_UP) - 1]
-    outcomes = []
-    for number in range(num_requests):
-        is_endless = number % ENDLESS_EVERY == 0
-        thinking = math.inf if is_endless else rng.lognormvariate(5, 1)
-        deadline_s = p99_s * rng.uniform(FEASIBLE, LONGEST)
-        answer, took_s = caller.ask("on", deadline_s, thinking)
-        has_thought = answer.usage.thinking_tokens > 0
-        outcomes.append(
-            Outcome(speed, deadline_s, took_s, answer.finish_reason, bool(answer.answer), is_endless, has_thought)
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    parser = BenchParser("deadline", __doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    for name, number, text in (
+        ("simulated", SIMULATED, "requests on simulated devices"),
+        ("real", REAL, "requests to spark under load that count, and one to the large shape for every 17"),
+        ("accuracy", PROBLEMS, "problems, each under every policy and deadline"),
+        ("turn", TURNS, "second turns of spark, and a fifth as many of the large shape"),
+    ):
+        flag = "--simulate" if name == "simulated" else f"--{name}"
+        parser.add_argument(
+            flag, dest=name, type=whole_number, nargs="?", const=number, metavar="N", help=f"{text} ({number:,})"
         )
-    return outcomes
-
-
-class Caller:
-    """Sends requests one after the other and looks at the clock itself."""
-
-    def __init__(self, clock: SimulatedClock, device: SimulatedDevice, rng: random.Random) -> None:
-        self._clock, self._device, self._rng = clock, device, rng
-        self._model, self._pace = simulated_model(device), Pace()
-
-    def ask(self, think: Think, deadline_s: float | None, thinking_tokens: float) -> tuple[Answer, float]:
-        """One request; the finished answer and the seconds it took."""
-        self._device.cut(0, 0)
-        self._device.thinking_tokens = thinking_tokens
-        self._device.answer_tokens = min(max(self._rng.lognormvariate(3, 0.4), 3), 200)
-        question = Message("user", "q" * self._rng.randint(10, 200))
-        options = AnswerOptions(think=think, deadline_s=deadline_s, temperature=0.0)
-        asked_s = self._clock()
-        events = stream_answer(
-            self._model,
-            0,
-            [question],
-            options,
-            stop=Event(),
-            clock=self._clock,
-            waited=Waited(asked_s),
-            pace=self._pace,
-        )
-        answer = next(event.result for event in events if event.result is not None)
-        return answer, self._clock() - asked_s
-
-
-def cost_of_a_token(num_tokens: int = 20_000) -> float:
-    """Seconds that controller and parser take for one token of thinking under a deadline, by the real clock."""
-    speed = SpeedModel()
-    speed.learn_decode(0, [0.001] * 256)
-    tokens: list[int] = []
-    controller = Controller(Limits(deadline_s=1e9, think_tokens=10**9, watches_answer=True), speed, tokens, 0.0)
-    parser = StreamParser(DIALECTS["hipo"], "thinking")
-    start_s = time.perf_counter()
-    for number in range(num_tokens):
-        controller.see(number * 0.001, "thinking", " word", False)
-        tokens.append(number * number % 9973)
-        parser.feed(" word")
-    return (time.perf_counter() - start_s) / num_tokens
-
-
-def used_share(outcomes: list[Outcome]) -> float:
-    """Share of all the time before the deadlines that was used, of requests to a model that would think for ever."""
-    endless = [one for one in outcomes if one.is_endless]
-    return sum(min(one.took_s, one.deadline_s) for one in endless) / sum(one.deadline_s for one in endless)
-
-
-def build_report(arguments: list[str], outcomes: list[Outcome], token_s: float) -> BenchReport:
-    """The figures and the promised bars."""
-    kept = Proportion(sum(one.is_kept for one in outcomes), len(outcomes))
-    on_time = Proportion(sum(one.is_on_time for one in outcomes), len(outcomes))
-    cut = Proportion(sum(one.finish_reason != "stop" for one in outcomes), len(outcomes))
-    overrun_s = max(one.took_s - one.deadline_s for one in outcomes)
-    results: dict[str, Any] = {
-        "kept": kept.to_json(),
-        "on_time": on_time.to_json(),
-        "cut_short": cut.to_json(),
-        "worst_overrun_s": max(overrun_s, 0.0),
-        "used": used_share(outcomes),
-        "token_us": 1e6 * token_s,
-    }
-    checks = (
-        Check("C.sim", "simulated: on time and ended by itself, per cent", 100 * kept.value, 99.9, "at_least"),
-        Check("C.use", "simulated: time used by endless thinking, per cent", 100 * results["used"], 85, "at_least"),
-        Check("C.cost", "controller and parser, microseconds a token", 1e6 * token_s, 20, "at_most"),
+    parser.add_argument(
+        "--shape", default=SHAPE, help=f"the large model, of random weights ({SHAPE}); none: only spark"
     )
-    return BenchReport("deadline", arguments, SEED, results, checks)
+    parser.add_argument("--folder", type=Path, default=Path(), help="where the random model's file is kept")
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="draw accuracy against the deadline to this PNG")
+    options = parser.parse_args(arguments)
+    if all(getattr(options, name) is None for name in PARTS):
+        options.simulated, options.real, options.accuracy, options.turn = SIMULATED, REAL, PROBLEMS, TURNS
+    _check(options)
+    return options
 
 
-def outcome_table(outcomes: list[Outcome]) -> str:
-    """One row for each kind of speed."""
-    rows = []
-    for speed in SPEEDS:
-        ours = [one for one in outcomes if one.speed == speed]
-        rows.append(
-            (
-                speed,
-                len(ours),
-                Proportion(sum(one.is_kept for one in ours), len(ours)),
-                Proportion(sum(one.is_on_time for one in ours), len(ours)),
-                Proportion(sum(one.finish_reason != "stop" for one in ours), len(ours)),
-                Proportion(sum(one.has_thought for one in ours), len(ours)),
-                f"{100 * used_share(ours):.1f} %",
-                f"{1000 * max(max(one.took_s - one.deadline_s for one in ours), 0):.0f} ms",
-            )
-        )
-    header = ("speed", "requests", "kept", "on time", "cut short", "thought", "time used", "worst overrun")
-    return format_table(header, rows)
+def _check(options: argparse.Namespace) -> None:
+    """Not after an hour of measuring."""
+    if options.simulated is not None and options.simulated < len(SPEEDS):
+        raise UsageError(f"--simulate is {options.simulated}; use {len(SPEEDS)} or more, one for each kind of speed.")
+    if options.picture:
+        from bench_edge.deadline_picture import check_can_draw
+
+        if options.accuracy is None:
+            raise UsageError("--picture draws what --accuracy measures; name that part as well.")
+        check_can_draw()
+
+
+# --- parts ----------------------------------------------------------------------------------------------------------
+
+
+def simulated_part(options: argparse.Namespace, kept: KeptRun) -> Measured:
+    """On simulated devices."""
+    from bench_edge.deadline_simulated import cost_of_a_token, simulate, simulation_checks, summarize_simulation
+
+    figures = summarize_simulation(simulate(options.simulated, kept), cost_of_a_token())
+    return figures, simulation_checks(figures)
+
+
+def real_part(options: argparse.Namespace, kept: KeptRun) -> Measured:
+    """On this device, under load."""
+    courses: list[tuple[deadline_real.Course, Path | None]] = [(deadline_real.spark_course(options.real), None)]
+    if (path := _shape(options)) is not None:
+        number = max(1, round(SHAPE_SHARE_OF_REQUESTS * options.real))
+        courses.append((deadline_real.shape_course(options.shape, number), path))
+    figures = {
+        course.name: deadline_real.summarize(course, deadline_real.measure(course, path, kept))
+        for course, path in courses
+    }
+    return figures, deadline_real.real_checks(figures)
+
+
+def accuracy_part(options: argparse.Namespace, kept: KeptRun) -> Measured:
+    """On this device, slowed down."""
+    from bench_edge.deadline_accuracy import measure
+    from bench_edge.deadline_curves import accuracy_checks, summarize
+
+    figures = summarize(options.accuracy, measure(options.accuracy, kept))
+    return figures, accuracy_checks(figures)
+
+
+def turn_part(options: argparse.Namespace, kept: KeptRun) -> Measured:
+    """The second turn of a chat, which takes too little time to be kept."""
+    figures = {"spark": deadline_turn.measure(None, options.turn)}
+    if (path := _shape(options)) is not None:
+        figures[options.shape] = deadline_turn.measure(path, max(1, round(SHAPE_SHARE_OF_TURNS * options.turn)))
+    return figures, deadline_turn.turn_checks(figures)
+
+
+def _shape(options: argparse.Namespace) -> Path | None:
+    return None if options.shape == "none" else shape_file(options.shape, options.folder)
+
+
+PARTS: dict[str, Callable[[argparse.Namespace, KeptRun], Measured]] = {
+    "simulated": simulated_part,
+    "real": real_part,
+    "accuracy": accuracy_part,
+    "turn": turn_part,
+}

@@ -1,6 +1,6 @@
 """Counts and differences with 95 % intervals.
 
-Knows: the Wilson score interval (Wilson 1927) and paired mean differences. Does not know: what is counted.
+Knows: the Wilson score interval (Wilson 1927), percentiles and paired mean differences. Does not know: what is counted.
 """
 
 from __future__ import annotations
@@ -48,6 +48,11 @@ class Proportion:
     def __str__(self) -> str:
         low, high = self.interval
         return f"{100 * self.value:.1f} % ({100 * low:.1f}-{100 * high:.1f})"
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The smallest of ``values`` that at least ``share`` (above 0, up to 1) of them do not exceed (nearest rank)."""
+    return sorted(values)[math.ceil(share * len(values) - 1e-9) - 1]
 
 
 def paired_difference(first: Sequence[float], second: Sequence[float]) -> tuple[float, tuple[float, float]]:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from bench_edge.deadline_tables import tables as deadline_tables
 from bench_edge.report import format_checks
 from bench_edge.speed import speed_table
 from bench_edge.think_tables import tables
@@ -28,6 +29,10 @@ PACKAGES = ("edge", "models", "quantize", "bench_edge")
 PROMISED = (
     *("A.on", "A.off1", "A.off3", "A.auto_acc", "A.auto_tok", "A.judge", "A.auto_rate", "A.int4"),
     *("A.loop_1", "A.loop_2", "A.start"),
+)
+PROMISED_DEADLINE = (
+    *("C.sim", "C.use", "C.cost", "C.real_1", "C.real_2", "C.acc_1", "C.acc_2"),
+    *("C.turn_1", "C.turn_2", "C.turn_3"),
 )
 
 
@@ -93,18 +98,34 @@ def measured_part() -> str:
     Raises UsageError where a promised figure was not measured.
     """
     think, speed = stored_line("think"), stored_line("speed")
-    checks = [*think["checks"], *speed["checks"]]
-    if missing := [name for name in PROMISED if name not in {check["id"] for check in checks}]:
+    deadline = stored_line("deadline") if (MEASURED_FOLDER / "deadline.json").exists() else None
+    checks = [check for line in (think, speed, deadline) if line for check in line["checks"]]
+    promised = PROMISED + PROMISED_DEADLINE if deadline else PROMISED
+    if missing := [name for name in promised if name not in {check["id"] for check in checks}]:
         raise UsageError(f"The stored lines lack {', '.join(missing)}; run make bench, which measures all of them.")
-    made_by = [f"`{line['command']}` on {line['device']}, commit {line['commit']}" for line in (think, speed)]
     parts = [
         format_checks(checks),
-        f"Thinking on demand, {think['results']['num_problems']} held-out problems ({made_by[0]}):",
+        f"Thinking on demand, {think['results']['num_problems']} held-out problems ({made_by(think)}):",
         *tables(think["results"]),
-        f"Speed ({made_by[1]}):",
+        *(deadline_parts(deadline) if deadline else ()),
+        f"Speed ({made_by(speed)}):",
         speed_table(speed["results"]),
     ]
     return "\n\n".join(parts)
+
+
+def deadline_parts(line: dict[str, Any]) -> list[str]:
+    """The tables of the deadlines, and the picture where it was drawn."""
+    picture = MEASURED_FOLDER / "deadline.png"
+    place = "docs/measured/deadline.png"
+    shown = [f"![Accuracy against the deadline: ours, off, on, and the best fixed budget]({place})"]
+    made = [f"Answers before the deadline ({made_by(line)}):", *deadline_tables(line["results"])]
+    return made + (shown if picture.exists() else [])
+
+
+def made_by(line: dict[str, Any]) -> str:
+    """The command of a stored line, and where it ran."""
+    return f"`{line['command']}` on {line['device']}, commit {line['commit']}"
 
 
 def tree_part() -> str:

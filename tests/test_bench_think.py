@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from tiny_checkpoints import write_tiny_checkpoint
 
-from bench_edge import model_card, think, think_run
+from bench_edge import kept, model_card, think, think_run
 from bench_edge.model_card import render_model_card
 from bench_edge.think import build_report, main, measure_float, outside_set, summarize_outside, with_label_policy
-from bench_edge.think_run import MODES, Outcome, ThinkRun, fingerprint
+from bench_edge.think_run import MODES, Outcome, ThinkRun
 from bench_edge.think_tables import tables
 from models.errors import UsageError
 from models.spark import outside as outside_prompts
@@ -158,7 +158,7 @@ class FakeAnswers:
 def answers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeAnswers:
     fake = FakeAnswers()
     monkeypatch.setattr(think_run, "_answer_all", fake)
-    monkeypatch.setattr(think_run, "_model_identity", lambda model: str(model).encode())
+    monkeypatch.setattr(think_run, "model_identity", lambda model: str(model).encode())
     return fake
 
 
@@ -199,24 +199,32 @@ def test_a_state_folder_that_cannot_be_written_is_said_once(
 
 @pytest.mark.usefixtures("answers")
 def test_progress_says_the_time_left(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(think_run, "PROGRESS_EVERY_S", 0.0)
+    monkeypatch.setattr(kept, "PROGRESS_EVERY_S", 0.0)
     ThinkRun().measure("int4", PROBLEMS)
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith("int4: 1 of 12 answers, 0:0") and lines[-1] == "int4: 12 of 12 answers, 0:00:00 left"
 
 
-def test_a_run_is_named_by_model_problems_and_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("answers")
+def test_a_run_is_named_by_model_problems_and_sources(
+    tmp_path: Path, state_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A changed runtime or a changed answer resumed the outcomes of the old one."""
-    monkeypatch.setattr(think_run, "_model_identity", lambda model: str(model).encode())
     package = tmp_path / "edge"
     package.mkdir()
     (package / "__init__.py").write_text("")
-    monkeypatch.setattr(think_run.edge, "__file__", str(package / "__init__.py"))
-    first = fingerprint("a", PROBLEMS)
-    names = {first, fingerprint("b", PROBLEMS), fingerprint("a", PROBLEMS[:2])}
-    assert fingerprint("a", PROBLEMS) == first and len(names) == 3
+    monkeypatch.setattr(kept.edge, "__file__", str(package / "__init__.py"))
+
+    def num_runs() -> int:
+        ThinkRun().measure("a", PROBLEMS)
+        return len(list((state_path / "bench").iterdir()))
+
+    assert (num_runs(), num_runs()) == (1, 1)
+    ThinkRun().measure("b", PROBLEMS)
+    ThinkRun().measure("a", PROBLEMS[:2])
+    assert num_runs() == 3
     (package / "sampling.py").write_text("temperature = 2")
-    assert fingerprint("a", PROBLEMS) not in names
+    assert num_runs() == 4
 
 
 @pytest.mark.usefixtures("answers", "_some_checkpoint")

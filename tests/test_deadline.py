@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scripted_models import FakeClock, num_tokens, scripted_model
 
-from bench_edge.deadline import simulate_speed
+from bench_edge.deadline_simulated import simulate_speed
 from bench_edge.simulated_device import SPEEDS, STEP_S, SimulatedClock, SimulatedDevice, simulated_model
 from edge.answer import stream_answer
 from edge.answer_log import Waited
