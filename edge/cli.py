@@ -173,13 +173,14 @@ def make_bundle(
     bits: int = 4,
 ) -> Bundle:
     """quantize.pipeline.quantize_checkpoint, its progress shown on standard error."""
-    from quantize.pipeline import Progress, quantize_checkpoint
+    from quantize.pipeline import quantize_checkpoint
+    from quantize.progress import Progress
     from quantize.recipe import QuantRecipe
 
     on_terminal = sys.stderr.isatty()
 
     def show(progress: Progress) -> None:
-        text = f"{progress.done + 1}/{progress.total} {progress.tensor}"
+        text = f"{progress.done + 1}/{progress.total} {progress.step}"
         typer.echo(f"{CLEAR_LINE}{text}" if on_terminal else text, err=True, nl=not on_terminal)
 
     recipe = QuantRecipe(bits=bits)

@@ -12,7 +12,8 @@ from tiny_checkpoints import tiny_tokens, tiny_weights, write_json, write_tensor
 from models.bundle import verify_bundle
 from models.dialect import DIALECTS, Sampling
 from models.errors import CheckpointError, UnknownFamilyError, UsageError
-from quantize.pipeline import Progress, quantize_checkpoint
+from quantize.pipeline import quantize_checkpoint
+from quantize.progress import Progress
 from quantize.recipe import QuantRecipe
 
 
@@ -32,7 +33,14 @@ def test_a_checkpoint_becomes_a_bundle(tmp_path: Path, family: str, dialect: str
     assert bundle.bos_token_id == (
         None if family == "qwen3" else tiny_tokens(family).index("<｜hy_begin▁of▁sentence｜>")
     )
-    assert bundle.manifest.recipe == {"bits": 4, "group_size": 32, "scale": "search", "wide": ["embedding", "head"]}
+    assert bundle.manifest.recipe == {
+        "bits": 4,
+        "group_size": 32,
+        "scale": "search",
+        "wide": ["embedding", "head"],
+        "asymmetric": False,
+        "method": "rtn",
+    }
     assert str(tmp_path) not in (tmp_path / "out" / "bundle.json").read_text()
     assert bundle.tokenizer_path.read_bytes() == (source / "tokenizer.json").read_bytes()
 
@@ -133,7 +141,7 @@ def test_progress_names_every_tensor_once(tmp_path: Path) -> None:
     seen: list[Progress] = []
     bundle = quantize_checkpoint(write_tiny_checkpoint(tmp_path / "source"), tmp_path / "out", progress=seen.append)
     names = [place.checkpoint_name for place in bundle.spec.places()]
-    assert [(step.done, step.total, step.tensor) for step in seen] == [(i, 24, name) for i, name in enumerate(names)]
+    assert [(step.done, step.total, step.step) for step in seen] == [(i, 24, name) for i, name in enumerate(names)]
 
 
 def test_the_dialect_can_be_set(tmp_path: Path) -> None:
