@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,7 @@ from quantize.rounding import round_plain
 Floats = NDArray[np.float32]
 Rounding = Callable[[Floats, Floats], Int4Tensor]  # weights (N, K) and a scale (K,): weights * scale, rounded
 
+RANKING_SHARES = (1.0, 0.9, 0.8)
 REPORT_WEIGHTS = 1 << 20  # of one layer, on whose rows its output error is measured
 
 
@@ -112,8 +114,8 @@ def _choose(
 
         return search_scale(consumers, gram, magnitudes, read_back, num_points)
 
-    searched = _rounding(gram, recipe)
-    kept, choice, plain_choice = searched, search(searched, recipe.grid if can_scale else 1), search(plain, 1)
+    kept, ranked = _rounding(gram, recipe)
+    choice, plain_choice = search(ranked, recipe.grid if can_scale else 1), search(plain, 1)
     name = "refined" if recipe.refine == "gptq" else "clipped"
     if not choice.error < plain_choice.error:
         kept, choice, name = plain, plain_choice, "plain"
@@ -122,11 +124,20 @@ def _choose(
     return choice, kept
 
 
-def _rounding(gram: Floats, recipe: QuantRecipe) -> Rounding:
+def _rounding(gram: Floats, recipe: QuantRecipe) -> tuple[Rounding, Rounding]:
+    """How the layers that read inputs with ``gram`` are rounded, and how to rank scales: with fewer grids, if slow."""
     if recipe.refine == "gptq":
         feedback = feedback_of(gram, recipe.group_size)
-        return lambda weights, scale: refine(weights, feedback, recipe.asymmetric, scale=scale)
-    return lambda weights, scale: search_clip(weights, gram, recipe.group_size, recipe.asymmetric, scale=scale)
+        refining = partial(refine, feedback=feedback, asymmetric=recipe.asymmetric)
+        return (
+            lambda weights, scale: refining(weights, scale=scale),
+            lambda weights, scale: refining(weights, scale=scale, shares=RANKING_SHARES),
+        )
+
+    def clip(weights: Floats, scale: Floats) -> Int4Tensor:
+        return search_clip(weights, gram, recipe.group_size, recipe.asymmetric, scale=scale)
+
+    return clip, clip
 
 
 def _fold(block: QuantizedBlock, group: ScaleGroup, scale: Floats) -> None:

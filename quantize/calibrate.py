@@ -26,6 +26,7 @@ from quantize.recipe import QuantRecipe
 Floats = NDArray[np.float32]
 
 BUILT_IN_TEXT = Path(__file__).with_name("calibration.jsonl")
+GRAM_TILE = 1024  # channels
 HELD_OUT_EVERY = 6  # of the pieces, one is kept for measuring
 MAX_TEXT_BYTES = 64 * 1024 * 1024
 
@@ -190,7 +191,7 @@ class InputSums:
             self._grams[producer] = np.zeros((width, width), np.float32)
             self._magnitudes[producer] = np.zeros(width, np.float32)
             self._num_tokens[producer] = 0
-        self._grams[producer] += values.T @ values
+        _add_gram(self._grams[producer], values)
         self._magnitudes[producer] += np.abs(values).sum(axis=0)
         self._num_tokens[producer] += len(values)
 
@@ -198,5 +199,16 @@ class InputSums:
         """The Gram matrix (K, K) and the mean magnitudes (K,), both of one token on average; given away, not kept."""
         count = np.float32(self._num_tokens.pop(producer))
         gram = self._grams.pop(producer)
+        for first in range(0, len(gram), GRAM_TILE):
+            tile = slice(first, first + GRAM_TILE)
+            gram[tile, :first] = gram[:first, tile].T
         gram /= count
         return gram, self._magnitudes.pop(producer) / count
+
+
+def _add_gram(gram: Floats, values: Floats) -> None:
+    """Add X^T X of ``values`` (T, K) to the tiles on and above the diagonal of ``gram`` (K, K)."""
+    for first in range(0, len(gram), GRAM_TILE):
+        for second in range(first, len(gram), GRAM_TILE):
+            rows, columns = slice(first, first + GRAM_TILE), slice(second, second + GRAM_TILE)
+            gram[rows, columns] += values[:, rows].T @ values[:, columns]

@@ -65,6 +65,8 @@ def quantize_checkpoint(
         chunks_of = partial(stored_chunks, checkpoint, recipe=recipe)
         return _write(out, checkpoint, recipe, identity, formats, chunks_of, {}, replace, progress)
     check_target(out, replace)
+    if recipe.has_budget:
+        widen_within(formats, {}, recipe.bits)  # a budget that is too small is told before the work
     text = read_calibration_text(calibration, identity.dialect, identity.tokenizer, recipe)
     try:
         with WorkFolder(out, run_fingerprint(checkpoint, recipe, text.calibration, _own_version())) as work:

@@ -26,7 +26,8 @@ from quantize.int4 import Int4Tensor
 Floats = NDArray[np.float32]
 
 DAMPING = 0.01  # of the mean of G's diagonal, added to it
-CHUNK_ROWS = 256
+CHUNK_ROWS = 512
+FACTOR_TILE = 128  # columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,22 +100,35 @@ def refine(
 def feedback_factor(gram: Floats, order: NDArray[np.intp]) -> Floats:
     """The upper triangular M (K, K) with M M^T = G + damping, rows and columns in ``order``.
 
-    There is more damping where float32 takes G for singular.
-
-    Raises CheckpointError for a NaN or an infinity.
+    There is more damping where float32 takes G for singular. Raises CheckpointError for a NaN or an infinity.
     """
     mean = float(np.trace(gram)) / len(gram)
     if not np.isfinite(mean):
         raise CheckpointError("The model computes a NaN or an infinity on the calibration text; it is broken.")
-    backwards = order[::-1]
     for damping in (DAMPING, 10 * DAMPING, 100 * DAMPING):
-        turned = gram[np.ix_(backwards, backwards)]
-        np.einsum("kk->k", turned)[:] += np.float32(damping * mean if mean > 0 else 1.0)
+        factor = gram[np.ix_(order, order)]
+        np.einsum("kk->k", factor)[:] += np.float32(damping * mean if mean > 0 else 1.0)
         try:
-            return np.ascontiguousarray(np.linalg.cholesky(turned)[::-1, ::-1])
+            _factorize(factor)
+            return factor
         except np.linalg.LinAlgError:
             continue
     raise CheckpointError("The inputs of a layer on the calibration text are not fit to calibrate with.")
+
+
+def _factorize(matrix: Floats) -> None:
+    """Turn a symmetric matrix into its upper triangular M with M M^T = matrix, tile by tile from the last corner on.
+
+    LAPACK's routine makes the lower factor, and would need the matrix turned around before and after.
+    """
+    for first in reversed(range(0, len(matrix), FACTOR_TILE)):
+        last = min(first + FACTOR_TILE, len(matrix))
+        panel = matrix[:last, first:last]
+        panel -= matrix[:last, last:] @ matrix[first:last, last:].T
+        corner = np.linalg.cholesky(panel[first:][::-1, ::-1])[::-1, ::-1]
+        panel[:first] = panel[:first] @ np.linalg.inv(corner).T
+        panel[first:] = corner
+        matrix[last:, first:last] = 0
 
 
 def _refine_rows(
@@ -138,28 +152,25 @@ def _refine_group(
     wished: Floats, group: GroupFeedback, stretch: Floats, shares: Sequence[float], asymmetric: bool
 ) -> tuple[Grids, Floats]:
     """Round (group, N) with feedback inside the group on every candidate; the grid (N,) and codes of the best."""
-    candidates = candidate_grids(wished * stretch[:, None], shares, asymmetric)
-    inverse = candidates.inverse_scales()
-    codes = np.empty((len(wished), *candidates.scales.shape), np.float32)
-    errors = np.empty_like(codes)
+    wished = wished * stretch[:, None]  # from here on in the scale's coordinates
+    ratios = group.ratios * stretch / stretch[:, None]
+    candidates = candidate_grids(wished, shares, asymmetric)
+    inverse, lowest, highest = candidates.inverse_scales(), -candidates.zeros, LARGEST_CODE - candidates.zeros
+    steps = np.empty((len(wished), *inverse.shape), np.float32)  # codes less the zero point
+    errors, misses = np.empty_like(steps), np.empty_like(steps)
     flat_errors = errors.reshape(len(wished), -1)
-    harm = np.zeros_like(inverse)
     for column in range(len(wished)):
-        target = wished[column] - (group.ratios[:column, column] @ flat_errors[:column]).reshape(harm.shape)
-        code = codes[column]
-        np.multiply(target, inverse, out=code)
-        code *= stretch[column]
-        code += candidates.zeros
-        np.rint(code, out=code)
-        np.maximum(code, 0, out=code)
-        np.minimum(code, LARGEST_CODE, out=code)
-        value = code - candidates.zeros
-        value *= candidates.scales
-        value /= stretch[column]
-        np.subtract(value, wished[column], out=errors[column])
-        value -= target
-        value *= group.inner[column, column]
-        value *= value
-        harm += value
-    choice = harm.argmin(axis=0)
-    return candidates.take(choice), np.take_along_axis(codes, choice[None, None], axis=1)[:, 0]
+        target = wished[column] - (ratios[:column, column] @ flat_errors[:column]).reshape(inverse.shape)
+        step, miss = steps[column], misses[column]
+        np.multiply(target, inverse, out=step)
+        np.rint(step, out=step)
+        np.maximum(step, lowest, out=step)
+        np.minimum(step, highest, out=step)
+        np.multiply(step, candidates.scales, out=miss)
+        np.subtract(miss, wished[column], out=errors[column])
+        miss -= target
+    misses *= misses
+    harm = np.square(group.inner.diagonal() / stretch) @ misses.reshape(len(wished), -1)
+    choice = harm.reshape(inverse.shape).argmin(axis=0)
+    best = candidates.take(choice)
+    return best, np.take_along_axis(steps, choice[None, None], axis=1)[:, 0] + best.zeros
