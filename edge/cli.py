@@ -19,6 +19,20 @@ import typer
 
 from edge.cli_chat import Backend, ContextSize, DialectName, Model, Threads, Version, chat
 from edge.cli_models import HubModelName, hub_name, inspect, list_models, remove, verify
+from edge.cli_quantize import (
+    Asymmetric,
+    Bits,
+    Calibration,
+    GroupSize,
+    HeldOut,
+    Method,
+    Refine,
+    Wide,
+    Windows,
+    WindowTokens,
+    progress_text,
+    recipe_options,
+)
 from models.errors import EdgeError, UsageError
 
 if TYPE_CHECKING:
@@ -107,10 +121,19 @@ def quantize(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The folder to write.")],
     name: Annotated[str | None, typer.Option("--name", help="The model's name. [default: the folder's]")] = None,
     dialect: DialectName = None,
-    bits: Annotated[int, typer.Option("--bits", help="4, or 32 to keep every weight as it is.")] = 4,
+    bits: Bits = None,
+    method: Method = None,
+    refine: Refine = None,
+    group_size: GroupSize = None,
+    asymmetric: Asymmetric = None,
+    wide: Wide = None,
+    calibration: Calibration = None,
+    windows: Windows = None,
+    window_tokens: WindowTokens = None,
+    held_out: HeldOut = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace a bundle that is there already.")] = False,
 ) -> int:
-    """Turn a checkpoint into an int4 bundle; one that is int4 already keeps its codes."""
+    """Turn a checkpoint into an int4 bundle; one that is int4 already keeps its codes. A killed run can be repeated."""
     from models.hub import parse_hub_name
 
     source, origin = Path(checkpoint).expanduser(), None
@@ -120,8 +143,18 @@ def quantize(
         if fetched.is_gguf:
             raise UsageError(f"{checkpoint} is GGUF already; use it as it is: `edge-chat --model {checkpoint}`")
         source, origin, name = fetched.path, f"{hub} at {fetched.revision}", name or hub.repository.split("/")[1]
-    made = make_bundle(source, bundle, bits=bits, name=name, dialect=dialect, origin=origin, replace=replace)
+    given = {"bits": bits, "method": method, "refine": refine, "group_size": group_size, "asymmetric": asymmetric}
+    given |= {"windows": windows, "window_tokens": window_tokens, "held_out": held_out}
+    made = make_bundle(
+        source, bundle, given, wide=wide, calibration=calibration, name=name, dialect=dialect, origin=origin,
+        replace=replace,
+    )  # fmt: skip
     typer.echo(f"{made.path}: {sum(record.bytes for record in made.manifest.files.values()):,} bytes.")
+    if quality := made.manifest.report.get("quality"):
+        typer.echo(
+            f"On held-out text: perplexity {quality['perplexity']:.4g}, {quality['perplexity_float']:.4g} before; "
+            f"divergence {quality['divergence']:.2g} nats a token."
+        )
     return EXIT_OK
 
 
@@ -159,33 +192,46 @@ def pull_model(name: HubName, *, replace: bool = False) -> None:
         return
     typer.echo(f"Making a bundle of {name} ...", err=True)
     own_name, origin = name.repository.split("/")[1], f"{name} at {fetched.revision}"
-    make_bundle(fetched.path, entry_path(name), name=own_name, origin=origin, replace=replace)
+    make_bundle(fetched.path, entry_path(name), {}, name=own_name, origin=origin, replace=replace)
 
 
 def make_bundle(
     source: Path,
     out: Path,
+    given: dict[str, Any],
     *,
     name: str | None,
     origin: str | None,
     replace: bool,
     dialect: str | None = None,
-    bits: int = 4,
+    wide: str | None = None,
+    calibration: Path | None = None,
 ) -> Bundle:
-    """quantize.pipeline.quantize_checkpoint, its progress shown on standard error."""
-    from quantize.pipeline import Progress, quantize_checkpoint
+    """quantize.pipeline.quantize_checkpoint with the options ``given``, its progress shown on standard error."""
+    from models.checkpoint import open_checkpoint
+    from quantize.pipeline import quantize_checkpoint
+    from quantize.progress import Progress
     from quantize.recipe import QuantRecipe
 
     on_terminal = sys.stderr.isatty()
 
     def show(progress: Progress) -> None:
-        text = f"{progress.done + 1}/{progress.total} {progress.tensor}"
+        text = progress_text(progress.done, progress.total, progress.step, progress.seconds_left)
         typer.echo(f"{CLEAR_LINE}{text}" if on_terminal else text, err=True, nl=not on_terminal)
 
-    recipe = QuantRecipe(bits=bits)
+    is_float = open_checkpoint(source).packing is None
+    recipe = QuantRecipe(**recipe_options(given, wide=wide, calibration=calibration, is_float=is_float))
     try:
         return quantize_checkpoint(
-            source, out, recipe, name=name, dialect_name=dialect, origin=origin, replace=replace, progress=show
+            source,
+            out,
+            recipe,
+            name=name,
+            dialect_name=dialect,
+            origin=origin,
+            replace=replace,
+            calibration=calibration,
+            progress=show,
         )
     finally:
         if on_terminal:

@@ -114,7 +114,7 @@ def write_bundle(
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with _partial_folder(target) as folder:
-            _check_target(target, replace)
+            check_target(target, replace)
             manifest = fill(folder)
             _finish(folder, manifest, roles)
             _swap_in(folder, target)
@@ -123,7 +123,8 @@ def write_bundle(
     return open_bundle(target)
 
 
-def _check_target(target: Path, replace: bool) -> None:
+def check_target(target: Path, replace: bool) -> None:
+    """Raises BundleError where write_bundle would not write: asked early, before hours of work."""
     old = _old_twin(target)
     if old.exists() and not target.exists():
         os.rename(old, target)  # a run was killed between the two renames of _swap_in

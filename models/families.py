@@ -1,6 +1,6 @@
 """The table of model families: what all models of one ``model_type`` share, as data.
 
-Knows: norm order, rope rule, and the name of every tensor in a checkpoint and in a GGUF file.
+Knows: norm order, rope rule, which tensors share an input, every tensor's name in a checkpoint and in a GGUF file.
 Does not know: the numbers of one model. Adding a family is a row here; no algorithm elsewhere names a model.
 """
 
@@ -33,6 +33,18 @@ class TensorRow:
 
 
 @dataclass(frozen=True, slots=True)
+class ScaleGroup:
+    """Linear layers of a block that read one input, and the tensor whose rows (or values) produce that input.
+
+    Channels may move between the two: dividing the producer and multiplying the consumers by one scale per channel
+    changes nothing, where both have as many channels.
+    """
+
+    producer: str
+    consumers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Family:
     """What all models of one ``model_type`` share."""
 
@@ -42,6 +54,7 @@ class Family:
     qk_norm: QkNorm  # RMSNorm over head_dim of queries and keys, before or after the rotation
     rope_rule: RopeRule
     rows: tuple[TensorRow, ...]
+    scale_groups: tuple[ScaleGroup, ...]  # every linear layer of a block is a consumer in exactly one
 
 
 def _block_row(role: str, kind: TensorKind, widths: tuple[str, ...], name: str, gguf_name: str) -> TensorRow:
@@ -70,10 +83,25 @@ def _decoder_rows(query_norm: str, key_norm: str) -> tuple[TensorRow, ...]:
     )
 
 
+_DECODER_SCALE_GROUPS = (
+    ScaleGroup("attention_norm", ("query", "key", "value")),
+    ScaleGroup("value", ("attention_output",)),  # attention only mixes the rows of values
+    ScaleGroup("feed_forward_norm", ("gate", "up")),
+    ScaleGroup("up", ("down",)),  # the gate multiplies the rows of up
+)
+
 FAMILIES: dict[str, Family] = {
     family.model_type: family
     for family in (
-        Family("qwen3", "qwen3", "qwen2", "before_rope", "plain", _decoder_rows("q_norm", "k_norm")),
+        Family(
+            "qwen3",
+            "qwen3",
+            "qwen2",
+            "before_rope",
+            "plain",
+            _decoder_rows("q_norm", "k_norm"),
+            _DECODER_SCALE_GROUPS,
+        ),
         Family(
             "hunyuan_v1_dense",
             "hunyuan-dense",
@@ -81,6 +109,7 @@ FAMILIES: dict[str, Family] = {
             "after_rope",
             "ntk_alpha",
             _decoder_rows("query_layernorm", "key_layernorm"),
+            _DECODER_SCALE_GROUPS,
         ),
     )
 }

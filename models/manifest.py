@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from models.dialect_base import Sampling
 from models.errors import BundleError, CheckpointError, UnknownFamilyError
 from models.spec import ModelSpec, spec_from_json
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+READABLE_VERSIONS = (1, 2)  # the first had no report
 MANIFEST_NAME = "bundle.json"
 MAX_TEMPERATURE = 10
 MAX_RELATIVE_ERROR = 1000
@@ -49,6 +50,7 @@ class Manifest:
     source: str  # where the weights came from, for people
     created_by: str
     files: Mapping[str, FileRecord]  # by file name, bundle.json itself left out
+    report: Mapping[str, Any] = field(default_factory=dict)  # what was measured while it was made, for people
 
 
 def manifest_to_json(manifest: Manifest) -> dict[str, Any]:
@@ -62,12 +64,14 @@ def manifest_from_json(value: Mapping[str, Any]) -> Manifest:
     Raises BundleError naming the field; the version is looked at first, so that a newer format is called newer.
     """
     version = value.get("format_version")
-    if version != FORMAT_VERSION or isinstance(version, bool):
+    if version not in READABLE_VERSIONS or isinstance(version, bool):
         raise BundleError(
-            f"{MANIFEST_NAME} has format version {version!r}, this program reads {FORMAT_VERSION}; "
+            f"{MANIFEST_NAME} has format version {version!r}, this program reads up to {FORMAT_VERSION}; "
             "update the program or make the bundle again."
         )
-    _same_keys("the manifest", value, {"format_version", *(field.name for field in fields(Manifest))})
+    if version == 1:
+        value = {"report": {}, **value}
+    _same_keys("the manifest", value, {"format_version", *(entry.name for entry in fields(Manifest))})
     spec = _spec(value["spec"])
     return Manifest(
         name=_text(value, "name"),
@@ -82,6 +86,7 @@ def manifest_from_json(value: Mapping[str, Any]) -> Manifest:
         source=_text(value, "source"),
         created_by=_text(value, "created_by"),
         files={name: _file_record(name, record) for name, record in _object(value, "files").items()},
+        report=_object(value, "report"),
     )
 
 
@@ -134,11 +139,11 @@ def _stop_token_ids(value: object, spec: ModelSpec) -> tuple[int, ...]:
 
 
 def _sampling(value: Mapping[str, Any]) -> Sampling:
-    _same_keys("sampling", value, {field.name for field in fields(Sampling)})
-    for field, most in (("temperature", MAX_TEMPERATURE), ("top_p", 1)):
-        number = value[field]
+    _same_keys("sampling", value, {entry.name for entry in fields(Sampling)})
+    for name, most in (("temperature", MAX_TEMPERATURE), ("top_p", 1)):
+        number = value[name]
         if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number <= most:
-            raise _wrong(f"sampling.{field}", number, f"a number from 0 to {most}")
+            raise _wrong(f"sampling.{name}", number, f"a number from 0 to {most}")
     if not _is_count(value["top_k"]):
         raise _wrong("sampling.top_k", value["top_k"], "a whole number")
     return Sampling(float(value["temperature"]), value["top_k"], float(value["top_p"]))
@@ -157,7 +162,7 @@ def _file_record(name: str, value: Any) -> FileRecord:
         )
     if not isinstance(value, dict):
         raise _wrong(f"files[{name!r}]", value, "an object")
-    _same_keys(f"files[{name!r}]", value, {field.name for field in fields(FileRecord)})
+    _same_keys(f"files[{name!r}]", value, {entry.name for entry in fields(FileRecord)})
     if not _is_count(value["bytes"]):
         raise _wrong(f"the bytes of {name}", value["bytes"], "a whole number")
     if not isinstance(value["sha256"], str) or not _SHA256.fullmatch(value["sha256"]):

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 TensorFormat = Literal["F32", "Q4_0", "Q4_1", "Q8_0"]
 Stored = Int4Tensor | Int8Tensor | NDArray[np.float32]
 
-_BLOCK_BYTES: dict[TensorFormat, int] = {
+BLOCK_BYTES: dict[TensorFormat, int] = {
     "F32": 4 * BLOCK_WIDTH,
     "Q4_0": Q4_0_BYTES,
     "Q4_1": Q4_1_BYTES,
@@ -99,7 +99,7 @@ def _import_gguf() -> ModuleType:
 
 
 def _num_bytes(place: TensorPlace, tensor_format: TensorFormat) -> int:
-    return math.prod(place.shape) * _BLOCK_BYTES[tensor_format] // BLOCK_WIDTH
+    return math.prod(place.shape) * BLOCK_BYTES[tensor_format] // BLOCK_WIDTH
 
 
 def _lay_tensor(place: TensorPlace, tensor_format: TensorFormat, chunks: Iterable[Stored]) -> NDArray[np.uint8]:

@@ -6,36 +6,33 @@ Knows: the order of the steps. Does not know: how any of them is done.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from dataclasses import replace as with_changes
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from models.bundle import Bundle, write_bundle
+from models.bundle import Bundle, check_target, write_bundle
 from models.checkpoint import Checkpoint, open_checkpoint
 from models.dialect import Dialect, Sampling, detect_dialect
-from models.errors import CheckpointError
+from models.errors import BundleError, CheckpointError
 from models.files import read_json_object
 from models.manifest import Manifest
 from models.spec import TensorPlace
 from models.tokenizer import BpeChatTokenizer, stop_token_ids
-from quantize.gguf_writer import ModelFacts, Stored, write_gguf
+from quantize.budget import widen_within
+from quantize.calibrate import read_calibration_text
+from quantize.calibrated import CalibratedTensors, calibrate_blocks, calibration_report
+from quantize.gguf_writer import ModelFacts, Stored, TensorFormat, write_gguf
+from quantize.progress import Progress
 from quantize.recipe import QuantRecipe
-from quantize.rounding import RoundingErrors, plan_formats, stored_chunks
-from quantize.vocabulary import TokenKind, control_ids, read_vocabulary
+from quantize.rounding import ChunksOf, RoundingErrors, plan_formats, stored_chunks
+from quantize.vocabulary import TokenKind, Vocabulary, control_ids, read_vocabulary
+from quantize.work_folder import WorkFolder, run_fingerprint
 
 GGUF_NAME, TOKENIZER_NAME = "model.gguf", "tokenizer.json"
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a run is: ``done`` of ``total`` tensors, and the one that comes next."""
-
-    done: int
-    total: int
-    tensor: str
 
 
 def quantize_checkpoint(
@@ -47,48 +44,119 @@ def quantize_checkpoint(
     dialect_name: str | None = None,
     replace: bool = False,
     origin: str | None = None,
+    calibration: Path | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Bundle:
     """Turn the checkpoint in ``source`` into a bundle at ``out``, whole or not at all.
 
     A float checkpoint is rounded; layers that are int4 already (see models.packing) keep their codes. The same source
     and recipe give the same bytes. ``name`` defaults to the name of the folder, ``origin`` says for people where the
-    checkpoint came from; the dialect is told from the chat template unless ``dialect_name`` sets it; ``progress`` is
-    called before every tensor.
+    checkpoint came from; the dialect is told from the chat template unless ``dialect_name`` sets it. A recipe with a
+    calibration reads the text at ``calibration`` (see quantize.calibrate; None: the built-in one), and keeps finished
+    blocks in a hidden folder beside ``out``: the same call goes on where a killed one was. ``progress`` is called
+    before every block and before every tensor.
     Raises ModelError for a source or a target that cannot be used, UsageError for a recipe that does not fit.
     """
     recipe = recipe or QuantRecipe()
     checkpoint = open_checkpoint(source)
     formats = plan_formats(checkpoint.spec, recipe, checkpoint.packed)
-    vocabulary = read_vocabulary(source, checkpoint.spec, checkpoint.config)
+    identity = _identify(checkpoint, name, dialect_name, origin)
+    if recipe.method == "rtn":
+        chunks_of = partial(stored_chunks, checkpoint, recipe=recipe)
+        return _write(out, checkpoint, recipe, identity, formats, chunks_of, {}, replace, progress)
+    check_target(out, replace)
+    if recipe.has_budget:
+        widen_within(formats, {}, recipe.bits)  # a budget that is too small is told before the work
+    text = read_calibration_text(calibration, identity.dialect, identity.tokenizer, recipe)
+    try:
+        with WorkFolder(out, run_fingerprint(checkpoint, recipe, text.calibration, _own_version())) as work:
+            calibrate_blocks(checkpoint, recipe, text.calibration, work, progress)
+            tensors = CalibratedTensors(checkpoint, work, recipe)
+            if recipe.has_budget:
+                formats = widen_within(formats, tensors.harms(), recipe.bits)
+            report = calibration_report(tensors, formats, text)
+            bundle = _write(out, checkpoint, recipe, identity, formats, tensors.chunks, report, replace, progress)
+            work.remove()
+    except OSError as exc:
+        raise BundleError(f"{out} cannot be made: {exc.strerror or exc}; nothing was changed there.") from exc
+    return bundle
+
+
+@dataclass(frozen=True, slots=True)
+class _Identity:
+    """What a bundle says beside its weights."""
+
+    name: str
+    origin: str
+    vocabulary: Vocabulary
+    dialect: Dialect
+    dialect_reason: str
+    tokenizer: BpeChatTokenizer
+    sampling: Sampling
+    stop_token_ids: tuple[int, ...]
+
+    @property
+    def bos_token_id(self) -> int | None:
+        return self.vocabulary.bos_token_id if self.vocabulary.adds_bos else None
+
+
+def _identify(checkpoint: Checkpoint, name: str | None, dialect_name: str | None, origin: str | None) -> _Identity:
+    folder = checkpoint.folder
+    vocabulary = read_vocabulary(folder, checkpoint.spec, checkpoint.config)
     dialect, reason = detect_dialect(vocabulary.chat_template, vocabulary.tokens.__contains__, name=dialect_name)
-    generation = _generation_config(source)
-    stop_ids = _stop_ids(checkpoint, dialect, vocabulary.kinds, generation)
-    facts = ModelFacts(name or source.resolve().name, checkpoint.spec, vocabulary, stop_ids)
+    bos_token_id = vocabulary.bos_token_id if vocabulary.adds_bos else None
+    tokenizer = BpeChatTokenizer.from_file(folder / TOKENIZER_NAME, dialect.control_texts, bos_token_id)
+    generation = _generation_config(folder)
+    return _Identity(
+        name=name or folder.resolve().name,
+        origin=origin or f"checkpoint {folder.resolve().name}",
+        vocabulary=vocabulary,
+        dialect=dialect,
+        dialect_reason=reason,
+        tokenizer=tokenizer,
+        sampling=_sampling(generation, dialect),
+        stop_token_ids=_stop_ids(checkpoint, dialect, tokenizer, vocabulary.kinds, generation),
+    )
+
+
+def _write(
+    out: Path,
+    checkpoint: Checkpoint,
+    recipe: QuantRecipe,
+    identity: _Identity,
+    formats: Mapping[TensorPlace, TensorFormat],
+    chunks_of: ChunksOf,
+    report: Mapping[str, Any],
+    replace: bool,
+    progress: Callable[[Progress], None] | None,
+) -> Bundle:
+    """Write the bundle; ``chunks_of`` gives what is stored of a tensor, and the floats that it stands for."""
     numbers = {place: number for number, place in enumerate(formats)}
     errors = RoundingErrors()
 
     def written_chunks(place: TensorPlace) -> Iterator[Stored]:
         if progress:
             progress(Progress(numbers[place], len(formats), place.checkpoint_name))
-        for stored, rows in stored_chunks(checkpoint, place, formats[place], recipe):
+        for stored, rows in chunks_of(place, formats[place]):
             errors.add(place.gguf_name, rows, stored)
             yield stored
 
     def fill(folder: Path) -> Manifest:
+        facts = ModelFacts(identity.name, checkpoint.spec, identity.vocabulary, identity.stop_token_ids)
         write_gguf(folder / GGUF_NAME, facts, formats, written_chunks)
-        shutil.copyfile(source / TOKENIZER_NAME, folder / TOKENIZER_NAME)
+        shutil.copyfile(checkpoint.folder / TOKENIZER_NAME, folder / TOKENIZER_NAME)
         return Manifest(
-            name=facts.name,
-            spec=facts.spec,
-            dialect=dialect.name,
-            dialect_reason=reason,
-            bos_token_id=vocabulary.bos_token_id if vocabulary.adds_bos else None,
-            stop_token_ids=stop_ids,
-            sampling=_sampling(generation, dialect),
+            name=identity.name,
+            spec=checkpoint.spec,
+            dialect=identity.dialect.name,
+            dialect_reason=identity.dialect_reason,
+            bos_token_id=identity.bos_token_id,
+            stop_token_ids=identity.stop_token_ids,
+            sampling=identity.sampling,
             recipe=_recipe_record(checkpoint, recipe),
             tensor_errors=errors.relative(),
-            source=origin or f"checkpoint {source.resolve().name}",
+            report=report,
+            source=identity.origin,
             created_by=f"edge-think {_own_version()}",
             files={},  # measured by write_bundle
         )
@@ -100,7 +168,7 @@ def _recipe_record(checkpoint: Checkpoint, recipe: QuantRecipe) -> dict[str, Any
     """The recipe as it was followed: what was carried over was not rounded by it."""
     packing = checkpoint.packing
     if packing is None:
-        return asdict(recipe)
+        return recipe.to_record()
     return {
         "imported": packing.name,
         "bits": 4,
@@ -130,10 +198,13 @@ def _sampling(generation: dict[str, Any], dialect: Dialect) -> Sampling:
 
 
 def _stop_ids(
-    checkpoint: Checkpoint, dialect: Dialect, kinds: tuple[TokenKind, ...], generation: dict[str, Any]
+    checkpoint: Checkpoint,
+    dialect: Dialect,
+    tokenizer: BpeChatTokenizer,
+    kinds: tuple[TokenKind, ...],
+    generation: dict[str, Any],
 ) -> tuple[int, ...]:
     """What ends an answer: the dialect's own stop texts first, in its order, then what the configs name beside them."""
-    tokenizer = BpeChatTokenizer.from_file(checkpoint.folder / TOKENIZER_NAME, dialect.control_texts)
     in_order = [tokenizer.token_id(text) for text in dialect.stop_tokens]
     known = stop_token_ids(dialect, tokenizer, checkpoint.spec.vocab_size)
     named = [

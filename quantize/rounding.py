@@ -6,7 +6,7 @@ Knows: the recipe, the checkpoint's tensors. Does not know: files, or byte layou
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 
 import numpy as np
@@ -16,12 +16,17 @@ from models.checkpoint import Checkpoint, PackedLayer
 from models.errors import UsageError
 from models.packing import Packing
 from models.spec import ModelSpec, TensorPlace
+from quantize.awq import search_clip
 from quantize.gguf_blocks import stored_values
 from quantize.gguf_writer import Stored, TensorFormat
+from quantize.grids import CLIPPING_SHARES, PLAIN_SHARES
 from quantize.int4 import Int4Tensor, quantize_symmetric
 from quantize.int8 import quantize_int8
 from quantize.packed import read_packed_rows
 from quantize.recipe import QuantRecipe
+
+# What is stored of a tensor, in order, and the floats that it stands for.
+ChunksOf = Callable[[TensorPlace, TensorFormat], Iterator[tuple[Stored, NDArray[np.float32]]]]
 
 NONE_PACKED: Mapping[TensorPlace, PackedLayer] = MappingProxyType({})
 
@@ -40,7 +45,7 @@ def plan_formats(
 
 def _refuse_rounding_choices(packing: Packing, recipe: QuantRecipe) -> None:
     default = QuantRecipe()
-    for name in ("bits", "group_size", "scale"):
+    for name in ("bits", "group_size", "scale", "asymmetric", "method"):
         if getattr(recipe, name) != getattr(default, name):
             raise UsageError(
                 f"{name} is {getattr(recipe, name)!r}, but this checkpoint is int4 already ({packing.name}) and its "
@@ -60,7 +65,7 @@ def _format_of(place: TensorPlace, recipe: QuantRecipe, packed: Mapping[TensorPl
             f"group_size is {recipe.group_size}, but a row of {place.checkpoint_name} has {place.shape[1]} weights; "
             "use a group size that divides every width, 32 always does."
         )
-    return "Q4_0"
+    return int4_format(recipe)
 
 
 def stored_chunks(
@@ -81,7 +86,27 @@ def round_rows(rows: NDArray[np.float32], tensor_format: TensorFormat, recipe: Q
         return rows
     if tensor_format == "Q8_0":
         return quantize_int8(rows)
-    return quantize_symmetric(rows, recipe.group_size, recipe.scale)
+    return round_plain(rows, recipe)
+
+
+def round_plain(weights: NDArray[np.float32], recipe: QuantRecipe) -> Int4Tensor:
+    """Weights (N, K) rounded to the nearest codes, every weight's error counting the same."""
+    if not recipe.asymmetric:
+        return quantize_symmetric(weights, recipe.group_size, recipe.scale)
+    shares = CLIPPING_SHARES if recipe.scale == "search" else PLAIN_SHARES
+    return search_clip(weights, None, recipe.group_size, True, shares=shares)
+
+
+def int4_format(recipe: QuantRecipe) -> TensorFormat:
+    """The GGUF format of the recipe's int4 tensors."""
+    return "Q4_1" if recipe.asymmetric else "Q4_0"
+
+
+def values_of(stored: Stored) -> NDArray[np.float32]:
+    """The weights that a reader of the bundle gets."""
+    if isinstance(stored, Int4Tensor):
+        return stored_values(stored)
+    return stored if isinstance(stored, np.ndarray) else stored.dequantize()
 
 
 class RoundingErrors:
@@ -94,8 +119,7 @@ class RoundingErrors:
         """Count a chunk of tensor ``name``; float tensors have no error and are not listed."""
         if isinstance(stored, np.ndarray):
             return
-        written = stored_values(stored) if isinstance(stored, Int4Tensor) else stored.dequantize()
-        difference = (written - rows).reshape(-1)
+        difference = (values_of(stored) - rows).reshape(-1)
         flat = rows.reshape(-1)
         error, norm = self._sums.get(name, (0.0, 0.0))
         self._sums[name] = error + float(np.dot(difference, difference)), norm + float(np.dot(flat, flat))

@@ -31,11 +31,12 @@ def transformers_logits(checkpoint: Path) -> NDArray[np.float32]:
 
 
 def main() -> None:
-    """Record one file a family."""
+    """Record two files a family: with the head tied to the embedding, and with a head of its own."""
     for family in QK_NORMS:
-        with tempfile.TemporaryDirectory() as folder:
-            logits = transformers_logits(write_tiny_checkpoint(Path(folder), family))
-        np.save(VECTORS / f"logits_{family}.npy", logits.astype(np.float16))
+        for name, options in (("", {}), ("_untied", {"tied": False, "seed": 7})):
+            with tempfile.TemporaryDirectory() as folder:
+                logits = transformers_logits(write_tiny_checkpoint(Path(folder), family, **options))
+            np.save(VECTORS / f"logits_{family}{name}.npy", logits)
 
 
 if __name__ == "__main__":

@@ -209,11 +209,18 @@ def test_a_file_name_cannot_leave_the_folder(name: str) -> None:
         manifest_from_json(value)
 
 
-@pytest.mark.parametrize("version", [0, 2, "1", True, None])
+@pytest.mark.parametrize("version", [0, 3, "1", True, None])
 def test_another_format_version_is_refused_first(version: Any) -> None:
     """A newer format must be called newer, not damaged."""
     with pytest.raises(BundleError, match="format version"):
         manifest_from_json({"format_version": version, "new_field": 1})
+
+
+def test_a_bundle_of_the_first_format_is_read() -> None:
+    """It has no report; who made one does not have to make it again."""
+    value = manifest_to_json(MANIFEST) | {"format_version": 1}
+    del value["report"]
+    assert manifest_from_json(json.loads(json.dumps(value))) == MANIFEST
 
 
 def paths(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
