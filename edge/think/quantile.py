@@ -7,6 +7,7 @@ Does not know: what the numbers measure.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 BIN_RATIO = 1.1  # a quantile is exact to 10 %, and never below the truth
@@ -30,12 +31,19 @@ class RecentQuantile:
 
     def add(self, value: float) -> None:
         """Take one observation."""
+        self.add_all((value,))
+
+    def add_all(self, values: Iterable[float]) -> None:
+        """Take observations, the oldest first."""
+        bins, weight, growth = self._bins, self._weight, self._growth
+        for value in values:
+            place = _bin_of(value)
+            bins[place] = bins.get(place, 0.0) + weight
+            self._total += weight
+            weight *= growth
+        self._weight = weight
         self._found.clear()
-        place = _bin_of(value)
-        self._bins[place] = self._bins.get(place, 0.0) + self._weight
-        self._total += self._weight
-        self._weight *= self._growth
-        if self._weight > RESCALE_ABOVE:
+        if weight > RESCALE_ABOVE:
             self._rescale()
 
     def quantile(self, share: float) -> float:

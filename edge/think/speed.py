@@ -190,8 +190,7 @@ class SpeedModel:
         """Set what was measured against what was expected when each run began; a long run may span requests."""
         step_ratios, chunk_ratios, run_ratios = (self._decode_ratios[run] for run in RUN_LENGTHS)
         expected_s = max(self.decode_s(len(chunk_s), context), 1e-9)
-        for seconds in chunk_s:
-            step_ratios.add(seconds * len(chunk_s) / expected_s)
+        step_ratios.add_all([seconds * len(chunk_s) / expected_s for seconds in chunk_s])
         if len(chunk_s) < CHUNK:
             return
         chunk_ratios.add(sum(chunk_s) / expected_s)
