@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 from test_bench_backends import ManualClock
-from test_shapes import tiny_shape
 
 from bench_edge import deadline, deadline_accuracy, deadline_picture, deadline_simulated, deadline_turn, kept, readme
 from bench_edge.deadline_accuracy import BUDGETS, DEADLINES_S, WITH_DEADLINE, WITHOUT_DEADLINE, SlowModel, all_jobs
@@ -29,7 +28,7 @@ from bench_edge.intervals import percentile
 from bench_edge.kept import KeptRun
 from bench_edge.readme import PROMISED, PROMISED_DEADLINE, measured_part
 from bench_edge.report import Check
-from bench_edge.shapes import write_random_model
+from bench_edge.shapes import SHAPES, write_random_model
 from bench_edge.simulated_device import SimulatedClock, SimulatedDevice, simulated_model, steady
 from edge.backends import self_test
 from edge.backends.self_test import PASSED, SelfTest
@@ -126,7 +125,10 @@ def test_a_device_that_fails_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_a_random_model_of_a_true_vocabulary_is_asked_as_well(tmp_path: Path) -> None:
     """Its answers never ended, so that nothing was feasible."""
-    write_random_model(tiny_shape(), "tiny", tmp_path / "tiny.gguf", seed=0)
+    whole = SHAPES["hunyuan-1.8b"]
+    narrow = {"hidden_size": 64, "num_layers": 2, "num_heads": 4, "num_kv_heads": 2, "head_dim": 32}
+    spec = replace(whole.spec, feed_forward_size=128, **narrow)
+    write_random_model(replace(whole, spec=spec), "tiny", tmp_path / "tiny.gguf", seed=0)
     with fresh_model(tmp_path / "tiny.gguf") as (engine, speech):
         sent = Caller(engine, speech).send(shape_course("tiny", 1), 0)
     assert sent.finish_reason in ("stop", "deadline") and sent.has_answer and 0 < sent.without_s < sent.deadline_s
