@@ -132,8 +132,6 @@ def test_a_random_model_of_a_true_vocabulary_is_asked_as_well(tmp_path: Path) ->
     with fresh_model(tmp_path / "tiny.gguf") as (engine, speech):
         sent = Caller(engine, speech).send(shape_course("tiny", 1), 0)
     assert sent.finish_reason in ("stop", "deadline") and sent.has_answer and 0 < sent.without_s < sent.deadline_s
-    figures = deadline_turn.measure(tmp_path / "tiny.gguf", 1)
-    assert figures["most_beyond"] == 0 and figures["answer"] > 3
 
 
 # --- accuracy -------------------------------------------------------------------------------------------------------
