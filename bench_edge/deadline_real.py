@@ -86,8 +86,7 @@ def spark_course(num_requests: int) -> Course:
 
 def shape_course(shape: str, num_requests: int) -> Course:
     """A model of a true size with random weights, which is made to think until it is stopped and then to answer."""
-    prompt = "A farmer has 17 sheep and all but 9 run away. How many are left?"
-    return Course(shape, (prompt,), num_requests, 2 * num_requests, 4.0, 20.0)
+    return Course(shape, ("What is 17 times 9?",), num_requests, 2 * num_requests, 4.0, 20.0)
 
 
 def measure(course: Course, model: Path | None, kept: KeptRun) -> list[Timed]:

@@ -20,13 +20,15 @@ from bench_edge.deadline_accuracy import BUDGETS, DEADLINES_S, WITH_DEADLINE, WI
 from bench_edge.deadline_accuracy import Outcome as Judged
 from bench_edge.deadline_curves import BUDGET, CUT, OFF, OURS, accuracy_checks, num_beaten, num_lower, summarize
 from bench_edge.deadline_picture import draw
-from bench_edge.deadline_real import Course, Timed, counted, feasible, real_checks, send_all
+from bench_edge.deadline_real import Caller, Course, Timed, counted, feasible, real_checks, send_all, shape_course
 from bench_edge.deadline_real import summarize as summarize_real
 from bench_edge.deadline_tables import tables
+from bench_edge.fresh_engine import fresh_model
 from bench_edge.intervals import percentile
 from bench_edge.kept import KeptRun
 from bench_edge.readme import PROMISED, PROMISED_DEADLINE, measured_part
 from bench_edge.report import Check
+from bench_edge.shapes import SHAPES, write_random_model
 from bench_edge.simulated_device import SimulatedClock, SimulatedDevice, simulated_model, steady
 from edge.backends import self_test
 from edge.backends.self_test import PASSED, SelfTest
@@ -119,6 +121,17 @@ def test_a_device_that_fails_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(simulated.device, "append", fail)
     requests = send_all(COURSE, simulated.engine, None, KeptRun("deadline").rows(b"a"), simulated.clock)
     assert {one.finish_reason for one in requests} == {"refused"} and not any(one.is_on_time for one in requests)
+
+
+def test_a_random_model_of_a_true_vocabulary_is_asked_as_well(tmp_path: Path) -> None:
+    """Its answers never ended, so that nothing was feasible."""
+    whole = SHAPES["hunyuan-1.8b"]
+    narrow = {"hidden_size": 64, "num_layers": 2, "num_heads": 4, "num_kv_heads": 2, "head_dim": 32}
+    spec = replace(whole.spec, feed_forward_size=128, **narrow)
+    write_random_model(replace(whole, spec=spec), "tiny", tmp_path / "tiny.gguf", seed=0)
+    with fresh_model(tmp_path / "tiny.gguf") as (engine, speech):
+        sent = Caller(engine, speech).send(shape_course("tiny", 1), 0)
+    assert sent.finish_reason in ("stop", "deadline") and sent.has_answer and 0 < sent.without_s < sent.deadline_s
 
 
 # --- accuracy -------------------------------------------------------------------------------------------------------
