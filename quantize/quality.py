@@ -26,8 +26,9 @@ LOGITS = 1 << 23  # computed at a time
 class Quality:
     """Averages over ``num_tokens`` predicted tokens; divergences in nats a token.
 
-    ``same_top``: the share of positions at which both models find the same token likeliest. ``reply`` values count
-    only the tokens that the model itself would write; they are None where the text holds no replies.
+    ``same_top``: the share of positions at which both models find the same token likeliest. The perplexities and
+    ``reply_divergence`` count only the tokens that the model itself would write; where the text holds no replies, the
+    perplexities count all, and ``reply_divergence`` is None.
     """
 
     num_tokens: int
@@ -72,7 +73,8 @@ class _Comparison:
     def summary(self, is_reply: NDArray[np.bool_]) -> Quality:
         """The averages, once all tokens are known."""
         normalizers = self._largest + np.log(self._total)
-        surprise = (normalizers - self._target_logits).mean(axis=1)
+        is_spoken = is_reply if is_reply.any() else ~is_reply
+        surprise = (normalizers - self._target_logits)[:, is_spoken].mean(axis=1)
         divergence = np.maximum(self._difference / self._total[0] - normalizers[0] + normalizers[1], 0)
         return Quality(
             num_tokens=len(self._targets),

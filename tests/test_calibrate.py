@@ -191,12 +191,13 @@ def test_quality_is_what_the_logits_say(tmp_path: Path, tied: bool) -> None:
     left, right = (logits - np.log(np.exp(logits).sum(axis=1, keepdims=True)) for logits in (left, right))
     divergence = (np.exp(left) * (left - right)).sum(axis=1)
     targets = windows.tokens[:, 1:].reshape(-1)
-    rows = np.arange(len(targets))
+    is_reply = windows.is_reply[:, 1:].reshape(-1)
+    left_surprise, right_surprise = (-side[np.arange(len(targets)), targets][is_reply].mean() for side in (left, right))
     assert quality.num_tokens == 22
     assert quality.divergence == pytest.approx(divergence.mean(), rel=1e-3)
-    assert quality.reply_divergence == pytest.approx(divergence[windows.is_reply[:, 1:].reshape(-1)].mean(), rel=1e-3)
-    assert quality.perplexity_float == pytest.approx(np.exp(-left[rows, targets].mean()), rel=1e-4)
-    assert quality.perplexity == pytest.approx(np.exp(-right[rows, targets].mean()), rel=1e-4)
+    assert quality.reply_divergence == pytest.approx(divergence[is_reply].mean(), rel=1e-3)
+    assert quality.perplexity_float == pytest.approx(np.exp(left_surprise), rel=1e-4)
+    assert quality.perplexity == pytest.approx(np.exp(right_surprise), rel=1e-4)
     assert quality.same_top == pytest.approx((left.argmax(axis=1) == right.argmax(axis=1)).mean())
 
 

@@ -1,0 +1,53 @@
+"""edge.cli_quantize: flags become a recipe, and one that could only be ignored is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge.cli_quantize import progress_text, recipe_options
+from models.errors import UsageError
+from quantize.recipe import QuantRecipe
+
+
+@pytest.mark.parametrize(
+    ("given", "is_float", "method"),
+    [
+        ({}, True, "awq"),
+        ({}, False, "rtn"),
+        ({"bits": 32.0}, True, "rtn"),
+        ({"bits": 4.6}, True, "awq"),
+        ({"method": "rtn"}, True, "rtn"),
+        ({"refine": "none", "windows": 3}, True, "awq"),
+    ],
+)
+def test_floats_are_calibrated_unless_asked_otherwise(given: dict[str, Any], is_float: bool, method: str) -> None:
+    options = recipe_options(given | {"group_size": None}, wide=None, calibration=None, is_float=is_float)
+    assert QuantRecipe(**options).method == method
+    assert "group_size" not in options
+
+
+@pytest.mark.parametrize(
+    ("given", "calibration", "flag"),
+    [
+        ({"method": "rtn", "refine": "none"}, None, "--refine"),
+        ({"bits": 32, "window_tokens": 64}, None, "--window-tokens"),
+        ({"method": "rtn"}, Path("text.txt"), "--calibration"),
+    ],
+)
+def test_what_would_be_ignored_is_refused(given: dict[str, Any], calibration: Path | None, flag: str) -> None:
+    with pytest.raises(UsageError, match=f"{flag} has no effect"):
+        recipe_options(given, wide=None, calibration=calibration, is_float=True)
+
+
+@pytest.mark.parametrize(("wide", "roles"), [("none", ()), ("embedding,down", ("embedding", "down"))])
+def test_wide_roles_are_a_list(wide: str, roles: tuple[str, ...]) -> None:
+    assert recipe_options({}, wide=wide, calibration=None, is_float=True)["wide"] == roles
+
+
+def test_progress_says_what_is_left() -> None:
+    assert progress_text(0, 32, "block 0", None) == "1/32 block 0"
+    assert progress_text(2, 32, "block 2", 300.0) == "3/32 block 2, about 5 minutes left"
+    assert progress_text(31, 32, "block 31", 20.4) == "32/32 block 31, about 20 s left"
