@@ -45,16 +45,16 @@ class TrainOptions:
     stage: int = 0
     device: str = "cpu"
     tokens: int = 45_000_000
-    judge_tokens: int = 5_000_000
+    judge_tokens: int = 2_500_000
     seed: int = 1
     lr: float = 3e-3
     judge_lr: float = 1e-3
     optimizer: str = "muon"
     warm_up: int = 100
     save_s: float = 180.0
-    validate_s: float = 600.0
+    validate_s: float = 3600.0
     validation_size: int = 300
-    problems: int = 8000
+    problems: int = 4000
     rounded_every: int = 0
     weights: Path = Path()
 
