@@ -7,7 +7,7 @@ is evaluated (``opening``), or how a token is sampled and read (``token_loop``).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from threading import Event
@@ -28,7 +28,9 @@ from edge.token_loop import TokenLoop
 from models.errors import PromptError
 
 if TYPE_CHECKING:
+    from edge.answer_shape import AnswerShape
     from edge.loaded_model import LoadedModel
+    from edge.stream_parser import StreamParser
 
 
 CAUSES: dict[Cause, str] = {
@@ -62,18 +64,12 @@ def stream_answer(
     check_limits(model, options)
     check_tools(model, options)
     shape = make_shape(model, options)
-    decision = decide(options.think, has_judge=model.dialect.has_judge, default_think=model.dialect.default_think)
     due = Due(options.deadline_s, waited, clock, stop)
     opening = Opening(
         model, sequence, check_messages(messages), tools=options.tools, should_stop=due.is_over, clock=clock
     )
     forced_text = ForcedText(model.dialect, model.tokenizer, messages[-1].content)
-    parser, limits = opening.render(think_mode(decision)), Limits()
-    if options.has_limits:
-        plan, limits = plan_answer(model, options, decision, opening, pace, due, forced_text, shape)
-        if plan.think is not decision.think:
-            parser = opening.render(think_mode(plan.decision))
-        decision = plan.decision
+    decision, parser, limits = _plan(model, options, opening, pace, due, forced_text, shape)
     if decision.think is not None:
         yield StreamEvent("decision", decision=decision)
 
@@ -98,17 +94,8 @@ def stream_answer(
         stop_thinking=stop_thinking or Event(),
         clock=clock,
     )
-    for piece in loop.run() if is_complete else ():
-        if piece.kind == "tool_call":
-            if call := log.called(piece.text):
-                yield StreamEvent("tool_call", piece.text, tool_call=call)
-            continue
-        if decision.think is None and piece.kind != "judge":
-            decision = judged(parser.think, log.text("judge"), loop.closed_by)
-            yield StreamEvent("decision", decision=decision)
-        if piece.kind != "marker" and piece.text:
-            log.show(piece.kind, piece.text)
-            yield StreamEvent(piece.kind, piece.text)
+    if is_complete:
+        decision = yield from _tell(loop, parser, log, decision)
     decision = with_closing(decision, loop.closed_by) if log.tokens["thinking"] else decision
     reason: FinishReason = loop.finish_reason if is_complete or stop.is_set() else "deadline"
     result = log.finish(
@@ -121,6 +108,44 @@ def stream_answer(
     )
     pace.learn(result, opening.num_prompt + opening.num_forced, controller.steps_s, closed_by=loop.closed_by)
     yield StreamEvent("done", result=result)
+
+
+def _plan(
+    model: LoadedModel,
+    options: AnswerOptions,
+    opening: Opening,
+    pace: Pace,
+    due: Due,
+    forced_text: ForcedText,
+    shape: AnswerShape | None,
+) -> tuple[Decision, StreamParser, Limits]:
+    """Decide, render, and plan where anything is limited; the prompt of what came out is rendered last."""
+    decision = decide(options.think, has_judge=model.dialect.has_judge, default_think=model.dialect.default_think)
+    parser = opening.render(think_mode(decision))
+    if not options.has_limits:
+        return decision, parser, Limits()
+    plan, limits = plan_answer(model, options, decision, opening, pace, due, forced_text, shape)
+    if plan.think is not decision.think:
+        parser = opening.render(think_mode(plan.decision))
+    return plan.decision, parser, limits
+
+
+def _tell(
+    loop: TokenLoop, parser: StreamParser, log: AnswerLog, decision: Decision
+) -> Generator[StreamEvent, None, Decision]:
+    """Run the loop and give out what it says; returns the decision, which the model's judge may have had to make."""
+    for piece in loop.run():
+        if piece.kind == "tool_call":
+            if call := log.called(piece.text):
+                yield StreamEvent("tool_call", piece.text, tool_call=call)
+            continue
+        if decision.think is None and piece.kind != "judge":
+            decision = judged(parser.think, log.text("judge"), loop.closed_by)
+            yield StreamEvent("decision", decision=decision)
+        if piece.kind != "marker" and piece.text:
+            log.show(piece.kind, piece.text)
+            yield StreamEvent(piece.kind, piece.text)
+    return decision
 
 
 def think_mode(decision: Decision) -> Think:
