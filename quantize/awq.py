@@ -19,7 +19,7 @@ Floats = NDArray[np.float32]
 
 GRID_POINTS = 20
 SMALLEST_SCALE = 1e-4
-SAMPLE_WEIGHTS = 1 << 19  # of one layer, to rank the scales on
+SAMPLE_WEIGHTS = 1 << 18  # of one layer, to rank the scales on
 
 
 @dataclass(frozen=True, slots=True)
