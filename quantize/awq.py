@@ -12,14 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from quantize.grids import CLIPPING_SHARES, Grids, candidate_grids
+from quantize.grids import CLIPPING_SHARES, Grids, candidate_grids, storable_scales
 from quantize.int4 import Int4Tensor
 
 Floats = NDArray[np.float32]
 
 GRID_POINTS = 20
 SMALLEST_SCALE = 1e-4
-SAMPLE_WEIGHTS = 1 << 19  # of one layer, to rank the scales on
+SAMPLE_WEIGHTS = 1 << 18  # of one layer, to rank the scales on
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,15 +121,35 @@ def int4_from_columns(codes: NDArray[np.uint8], grids: Sequence[Grids], asymmetr
 def _least_harmful(
     groups: Floats, gram: Floats | None, shares: Sequence[float], asymmetric: bool
 ) -> tuple[Grids, NDArray[np.uint8]]:
-    """The grid (N,) and the codes (group, N)."""
+    """The grid (N,) and the codes (group, N): of every share's grid, and of its least-squares fit to its own codes."""
     candidates = candidate_grids(groups, shares, asymmetric)
-    harms, all_codes = [], []
+    best = candidates.take(np.zeros(groups.shape[1], np.intp))
+    best_codes = best.nearest(groups)
+    best_harm = _harm(groups, best, best_codes, gram)
     for scales, zeros in zip(candidates.scales, candidates.zeros, strict=True):
-        grid = Grids(scales, zeros)
-        codes = grid.nearest(groups)
-        difference = grid.values(codes) - groups
-        harms.append(np.einsum("gn,gn->n", difference if gram is None else gram @ difference, difference))
-        all_codes.append(codes)
-    choice = np.argmin(harms, axis=0)
-    codes = np.choose(choice, all_codes) if len(shares) > 1 else all_codes[0]
-    return candidates.take(choice), codes.astype(np.uint8)
+        first = Grids(scales, zeros)
+        fitted = _fit(groups, first, first.nearest(groups), gram)
+        for grid in (first, fitted) if len(shares) > 1 else ():
+            codes = grid.nearest(groups)
+            harm = _harm(groups, grid, codes, gram)
+            is_better = harm < best_harm
+            best_harm = np.where(is_better, harm, best_harm)
+            best_codes = np.where(is_better, codes, best_codes)
+            best = Grids(np.where(is_better, grid.scales, best.scales), np.where(is_better, grid.zeros, best.zeros))
+    return best, best_codes.astype(np.uint8)
+
+
+def _harm(groups: Floats, grid: Grids, codes: Floats, gram: Floats | None) -> Floats:
+    """d G d^T (N,) of each group."""
+    difference = grid.values(codes) - groups
+    harm: Floats = np.einsum("gn,gn->n", difference if gram is None else gram @ difference, difference)
+    return harm
+
+
+def _fit(groups: Floats, grid: Grids, codes: Floats, gram: Floats | None) -> Grids:
+    """The same zero points with the scales that are best for ``codes``: <w, q> / <q, q> in the metric of ``gram``."""
+    steps = codes - grid.zeros
+    weighed = steps if gram is None else gram @ steps
+    products, norms = np.einsum("gn,gn->n", groups, weighed), np.einsum("gn,gn->n", steps, weighed)
+    fitted = np.divide(products, norms, out=grid.scales.copy(), where=norms > 0)
+    return Grids(storable_scales(fitted), grid.zeros)

@@ -63,16 +63,17 @@ def candidate_grids(groups: Floats, shares: Sequence[float], asymmetric: bool) -
     if asymmetric:
         low, high = np.minimum(groups.min(axis=0), 0), np.maximum(groups.max(axis=0), 0)
         spans = (high - low) * factors
-        scales = _storable(spans / LARGEST_CODE)
+        scales = storable_scales(spans / LARGEST_CODE)
         # a clipped span keeps its centre
         shifts = np.divide(low + (high - low) * (1 - factors) / 2, scales, out=np.zeros_like(scales), where=scales != 0)
         return Grids(scales, np.clip(np.rint(-shifts), 0, LARGEST_CODE))
     largest = np.take_along_axis(groups, np.abs(groups).argmax(axis=0)[None], axis=0)
-    scales = _storable(largest / np.float32(-SYMMETRIC_ZERO) * factors)
+    scales = storable_scales(largest / np.float32(-SYMMETRIC_ZERO) * factors)
     return Grids(scales, np.full_like(scales, SYMMETRIC_ZERO))
 
 
-def _storable(scales: Floats) -> Floats:
+def storable_scales(scales: Floats) -> Floats:
+    """Rounded to what float16 holds. Raises CheckpointError for scales beyond that."""
     largest = np.abs(scales).max(initial=0)
     if not largest <= np.finfo(np.float16).max:
         raise CheckpointError(f"A weight needs the scale {largest}, too large for float16; the checkpoint is broken.")

@@ -97,7 +97,7 @@ def test_weights_on_the_grid_are_not_scaled() -> None:
     assert (choice.ratio, choice.error) == (0, 0)
 
 
-def test_clipping_finds_the_least_harmful_grid_of_each_group() -> None:
+def test_clipping_is_no_more_harmful_than_any_of_its_grids() -> None:
     weights, gram = make_layer(num_rows=6, width=64)
     clipped = search_clip(weights, gram, 32, False)
     for first in (0, 32):
@@ -110,9 +110,7 @@ def test_clipping_finds_the_least_harmful_grid_of_each_group() -> None:
             ]
         ]
         ours = clipped.dequantize()[:, part] - weights[:, part]
-        np.testing.assert_allclose(
-            np.einsum("nk,kl,nl->n", ours, gram[part, part], ours), np.min(harm, axis=0), rtol=1e-4
-        )
+        assert (np.einsum("nk,kl,nl->n", ours, gram[part, part], ours) <= np.min(harm, axis=0) * 1.0001).all()
 
 
 def test_without_clipping_it_is_plain_rounding() -> None:
