@@ -46,6 +46,11 @@ class RecentQuantile:
         if weight > RESCALE_ABOVE:
             self._rescale()
 
+    @property
+    def num_recent(self) -> float:
+        """Observations so far, old ones counting less; the prior counts as its weight."""
+        return self._total / self._weight
+
     def quantile(self, share: float) -> float:
         """The upper edge of the bin below which at least ``share`` (0 to 1) of the weight lies."""
         if share not in self._found:
