@@ -31,7 +31,7 @@ def tokenizer() -> SparkTokenizer:
 
 @pytest.mark.parametrize(
     ("off_rate", "on_rate", "think"),
-    [(1.0, 1.0, False), (0.75, 1.0, False), (0.5, 1.0, True), (0.0, 1.0, True), (1.0, 0.5, False)],
+    [(1.0, 1.0, False), (0.85, 1.0, False), (0.75, 1.0, True), (0.5, 1.0, True), (0.0, 1.0, True), (1.0, 0.5, False)],
 )
 def test_the_higher_pass_rate_wins_and_ties_go_to_off(off_rate: float, on_rate: float, think: bool) -> None:
     """A difference below DELTA is a tie."""

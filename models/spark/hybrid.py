@@ -24,7 +24,7 @@ from models.spark.tasks import Problem
 from models.spark.tokenizer import END_OF_TEXT, SparkTokenizer
 
 NUM_ANSWERS = 4
-DELTA = 0.3
+DELTA = 0.2
 TEMPERATURE = 0.7
 RANDOM_SHARE = 0.01
 JUDGED_SHARE = 0.6

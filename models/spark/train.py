@@ -45,7 +45,7 @@ class TrainOptions:
     stage: int = 0
     device: str = "cpu"
     tokens: int = 45_000_000
-    judge_tokens: int = 2_500_000
+    judge_tokens: int = 4_700_000
     seed: int = 1
     lr: float = 3e-3
     judge_lr: float = 1e-3
