@@ -49,11 +49,11 @@ print(tokenizer.decode(model.generate(**prompt, max_new_tokens=200)[0]))
 ## Training
 
 Made with `python -m models.spark.train` in pieces (`--weights` continues from earlier ones): 35 M tokens with earlier
-mixes of samples, then 18 M with the present one, then stage 2 with 4.7 M on 4,000 measured problems. The weights are the
-mean of those after 2.5 M and 4.7 M tokens of stage 2; docs/LOG.md tells the story. All text is generated, none is of anyone else. Stage 1 teaches both modes. Stage 2 is the hybrid data
-pipeline of HiPO: on fresh problems the stage-1 model answers several times with thinking and several times without, the
-mode with the higher pass rate wins, ties go to off, and the model is trained on that choice. Train and test problems
-are disjoint by canonical problem.
+mixes of samples, then 18 M with the present one, then stage 2 with 4.7 M on 4,000 measured problems. The weights are
+the mean of those after 2.5 M and after 4.7 M tokens of stage 2; docs/LOG.md tells the story. All text is generated,
+none is of anyone else. Stage 1 teaches both modes. Stage 2 is the hybrid data pipeline of HiPO: on fresh problems the
+stage-1 model answers several times with thinking and several times without, the mode with the higher pass rate wins,
+ties go to off, and the model is trained on that choice. Train and test problems are disjoint by canonical problem.
 
 ## Measured
 
