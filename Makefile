@@ -22,7 +22,7 @@ echo "set-up: no Python 3.11, 3.12 or 3.13 among: $(CANDIDATES). Install one (De
 exit 1
 endef
 
-.PHONY: chat test lint format test-parity bench set-up link rebuild-llama clean help
+.PHONY: chat test lint format test-parity test-arm bench set-up link rebuild-llama clean help
 
 chat: $(STAMP) ## answer PROMPT="...", or chat when there is none; ARGS="--think on" adds options
 	@if [ -n "$$PROMPT" ]; then exec $(BIN)/edge-chat $(ARGS) -- "$$PROMPT"; else exec $(BIN)/edge-chat $(ARGS); fi
@@ -41,6 +41,9 @@ format: $(DEV_STAMP) ## rewrite the code to the format that lint wants
 
 test-parity: $(TRAIN_STAMP) ## tests against torch and transformers, which this installs (gigabytes)
 	$(BIN)/python -m pytest -m parity $(ARGS)
+
+test-arm: $(STAMP) ## the model and some tests on an emulated Arm machine (Debian 12)
+	tests/arm/run.sh $(BIN)/python build/arm
 
 bench: $(DEV_STAMP) ## measure what the README and the model card claim, and write it there (an hour or more)
 	$(BIN)/edge bench think --json --float-checkpoint models/spark/checkpoint \
