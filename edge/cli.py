@@ -23,6 +23,7 @@ from edge.cli_quantize import (
     Asymmetric,
     Bits,
     Calibration,
+    FileFormats,
     GroupSize,
     HeldOut,
     Method,
@@ -131,6 +132,7 @@ def quantize(
     windows: Windows = None,
     window_tokens: WindowTokens = None,
     held_out: HeldOut = None,
+    file_formats: FileFormats = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace a bundle that is there already.")] = False,
 ) -> int:
     """Turn a checkpoint into an int4 bundle; one that is int4 already keeps its codes. A killed run can be repeated."""
@@ -143,8 +145,15 @@ def quantize(
         if fetched.is_gguf:
             raise UsageError(f"{checkpoint} is GGUF already; use it as it is: `edge-chat --model {checkpoint}`")
         source, origin, name = fetched.path, f"{hub} at {fetched.revision}", name or hub.repository.split("/")[1]
-    given = {"bits": bits, "method": method, "refine": refine, "group_size": group_size, "asymmetric": asymmetric}
+    given: dict[str, Any] = {
+        "bits": bits,
+        "method": method,
+        "refine": refine,
+        "group_size": group_size,
+        "asymmetric": asymmetric,
+    }
     given |= {"windows": windows, "window_tokens": window_tokens, "held_out": held_out}
+    given |= {"file_formats": file_formats}
     made = make_bundle(
         source, bundle, given, wide=wide, calibration=calibration, name=name, dialect=dialect, origin=origin,
         replace=replace,

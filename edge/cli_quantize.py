@@ -42,6 +42,10 @@ Calibration = Annotated[
 Windows = Annotated[int | None, typer.Option("--windows", help="Windows of calibration text. [default: 16]")]
 WindowTokens = Annotated[int | None, typer.Option("--window-tokens", help="Tokens of a window. [default: 512]")]
 HeldOut = Annotated[int | None, typer.Option("--held-out", help="Windows to measure the result on. [default: 2]")]
+FileFormats = Annotated[
+    list[str] | None,
+    typer.Option("--format", metavar="gguf", help="What to write; may be given several times. [default: gguf]"),
+]
 
 _CALIBRATED_ONLY = ("refine", "windows", "window_tokens", "held_out")
 
@@ -55,6 +59,8 @@ def recipe_options(
     """
     options = {name: value for name, value in given.items() if value is not None}
     options.setdefault("method", "awq" if is_float and options.get("bits") != 32 else "rtn")
+    if "file_formats" in options:
+        options["file_formats"] = tuple(options["file_formats"])
     if wide is not None:
         options["wide"] = () if wide == "none" else tuple(wide.split(","))
     if options["method"] == "rtn":
