@@ -14,7 +14,9 @@ from types import MappingProxyType
 from typing import Protocol
 
 from models.spec import TensorPlace
+from quantize.awq_writer import CONFIG_NAME, WEIGHTS_NAME, AwqWriter, check_awq_tensors
 from quantize.gguf_writer import GgufWriter
+from quantize.hub_files import GENERATION_CONFIG_NAME, TOKENIZER_CONFIG_NAME
 from quantize.recipe import FileFormat
 from quantize.stored import ModelFacts, Stored, TensorFormat
 
@@ -56,6 +58,16 @@ WRITERS: Mapping[FileFormat, WriterRow] = MappingProxyType(
     {
         "gguf": WriterRow(
             {GGUF_NAME: "gguf"}, lambda folder, facts, formats: GgufWriter(folder / GGUF_NAME, facts, formats)
+        ),
+        "awq": WriterRow(
+            {
+                WEIGHTS_NAME: "awq",
+                CONFIG_NAME: "awq_config",
+                TOKENIZER_CONFIG_NAME: "tokenizer_config",
+                GENERATION_CONFIG_NAME: "generation_config",
+            },
+            AwqWriter,
+            check_awq_tensors,
         ),
     }
 )
