@@ -15,11 +15,12 @@ pytestmark = pytest.mark.parity  # what needs torch runs where torch is installe
 from models.spark import evaluate, hybrid, samples, tasks, train  # noqa: E402
 from models.spark.hybrid import Outcome  # noqa: E402
 from models.spark.kinds import SPARK, SPARK_HUNYUAN  # noqa: E402
-from models.spark.network import SparkConfig, SparkNetwork  # noqa: E402
+from models.spark.network import SparkConfig, SparkNetwork, load_folder  # noqa: E402
 from models.spark.optimizer import make_optimizers  # noqa: E402
 from models.spark.rendering import Renderer  # noqa: E402
+from models.spark.sampler import generate  # noqa: E402
 from models.spark.samples import Rows  # noqa: E402
-from models.spark.tokenizer import train_tokenizer  # noqa: E402
+from models.spark.tokenizer import SparkTokenizer, train_tokenizer  # noqa: E402
 from models.spark.train import TrainOptions  # noqa: E402
 
 BOTH = Outcome("2+3=?", "en", 1, 1.0, 1.0, "5", "5", "2+3=5\ncheck: 5-3=2")
@@ -144,6 +145,21 @@ def test_stage_1_rows_are_seeded(renderer: Renderer, tmp_path: Path, monkeypatch
     one, again, other = (train.make_shard(str(tmp_path), "spark", 1, number) for number in (3, 3, 4))
     assert np.array_equal(one[0], again[0])
     assert not np.array_equal(one[0], other[0])
+
+
+@pytest.mark.parametrize(
+    ("think", "text"), [(True, "<think>\n7+5"), (False, "<think>\n\n</think>\n<answer>\n12\n</answer>")]
+)
+def test_the_shipped_model_obeys_a_switch_in_the_prompt(repository: Path, think: bool, text: str) -> None:
+    """As others prompt this family: the switch is a token before the question, the mode is the model's to write."""
+    folder = repository / "models" / "spark_hunyuan" / "checkpoint"
+    shipped = Renderer(SparkTokenizer.load(folder), SPARK_HUNYUAN)
+    prompt = shipped.system("") + shipped.turn("7+5=?", "", SPARK_HUNYUAN.switches[0 if think else 1])
+    stop = shipped.tokenizer.token_id(SPARK_HUNYUAN.end)
+    (ids,) = generate(load_folder(folder), [prompt], max_tokens=60, stop_id=stop)
+    said = shipped.tokenizer.decode(ids)
+    assert said.startswith(text)
+    assert said.endswith("<answer>\n12\n</answer>")
 
 
 def test_a_run_starts_from_the_folder_of_another_kind(renderer: Renderer, tmp_path: Path) -> None:
