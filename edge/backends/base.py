@@ -71,8 +71,11 @@ class Backend(ABC):
         """
 
     @abstractmethod
-    def logits(self, sequence: int) -> NDArray[np.float32]:
-        """``(vocab_size,) float32`` after the last token of ``sequence``; a view that the next call may overwrite."""
+    def logits(self, sequence: int, banned: Sequence[int] = ()) -> NDArray[np.float32]:
+        """``(vocab_size,) float32`` after the last token of ``sequence``; a view that the next call may overwrite.
+
+        ``banned`` will not be picked: a device that runs ahead needs to know whether its own choice counts.
+        """
 
     @abstractmethod
     def length(self, sequence: int) -> int:
@@ -93,6 +96,11 @@ class Backend(ABC):
     @abstractmethod
     def set_threads(self, num_threads: int) -> None:
         """Use ``num_threads`` from the next call on. Raises UsageError for a number the device cannot use."""
+
+    def run_ahead(self, is_allowed: bool) -> None:  # noqa: B027 - most devices have nothing to run ahead with
+        """From now on only the likeliest token that is not banned counts (or not): a device with a loop of its own may
+        run it then, and its logits tell no more than its choice.
+        """
 
     @abstractmethod
     def close(self) -> None:
@@ -116,6 +124,9 @@ class BackendRow:
 BACKENDS: dict[str, BackendRow] = {
     "llama_cpp": BackendRow(
         "edge.backends.llama_cpp", "LlamaCppBackend", f"pip install '{LLAMA_CPP_REQUIREMENT}'", "gguf"
+    ),
+    "rkllm": BackendRow(
+        "edge.backends.rkllm", "RkllmBackend", "copy librkllmrt.so 1.3.0 from Rockchip's rknn-llm to /usr/lib", "rkllm"
     ),
 }
 
