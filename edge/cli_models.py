@@ -38,7 +38,7 @@ def verify(model: Annotated[str, typer.Argument(metavar="BUNDLE", help="A folder
 
 def inspect(model: Annotated[str, typer.Argument(metavar="PATH", help="A folder, a file, or a pulled model.")]) -> int:
     """Say what a bundle or a GGUF file holds, without loading it."""
-    from edge.doctor import describe_model
+    from edge.inspection import describe_model
 
     typer.echo(describe_model(model))
     return 0

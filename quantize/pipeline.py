@@ -26,8 +26,10 @@ from quantize.budget import widen_within
 from quantize.calibrate import read_calibration_text
 from quantize.calibrated import CalibratedTensors, calibrate_blocks, calibration_report
 from quantize.gguf_writer import ModelFacts, Stored, TensorFormat, write_gguf
+from quantize.parts import part_report
 from quantize.progress import Progress
 from quantize.recipe import QuantRecipe
+from quantize.report_page import report_page
 from quantize.rounding import ChunksOf, RoundingErrors, plan_formats, stored_chunks
 from quantize.vocabulary import TokenKind, Vocabulary, control_ids, read_vocabulary
 from quantize.work_folder import WorkFolder, run_fingerprint
@@ -155,13 +157,13 @@ def _write(
             sampling=identity.sampling,
             recipe=_recipe_record(checkpoint, recipe),
             tensor_errors=errors.relative(),
-            report=report,
+            report={**report, "parts": part_report(formats, errors)},
             source=identity.origin,
             created_by=f"edge-think {_own_version()}",
             files={},  # measured by write_bundle
         )
 
-    return write_bundle(out, {GGUF_NAME: "gguf", TOKENIZER_NAME: "tokenizer"}, fill, replace=replace)
+    return write_bundle(out, {GGUF_NAME: "gguf", TOKENIZER_NAME: "tokenizer"}, fill, report_page, replace=replace)
 
 
 def _recipe_record(checkpoint: Checkpoint, recipe: QuantRecipe) -> dict[str, Any]:
