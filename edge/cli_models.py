@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from models.hub import HubName
 
 HubModelName = Annotated[
-    str, typer.Argument(metavar="NAME", help="org/name, or org/name/file.gguf for one of several GGUF files.")
+    str, typer.Argument(metavar="NAME", help="org/name, org/name/file.gguf, or modelscope:org/name.")
 ]
 
 
@@ -79,5 +79,7 @@ def hub_name(text: str) -> HubName:
 
     name = parse_hub_name(text)
     if name is None:
-        raise UsageError(f"{text!r} is not the name of a model on a hub; write org/name or org/name/file.gguf.")
+        raise UsageError(
+            f"{text!r} is not the name of a model on a hub; write org/name, org/name/file.gguf or modelscope:org/name."
+        )
     return name
