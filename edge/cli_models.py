@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from models.hub import HubName
 
 HubModelName = Annotated[
-    str, typer.Argument(metavar="NAME", help="org/name, or org/name/file.gguf for one of several GGUF files.")
+    str, typer.Argument(metavar="NAME", help="org/name, org/name/file.gguf, or modelscope:org/name.")
 ]
 
 
@@ -54,7 +54,7 @@ def verify(model: Annotated[str, typer.Argument(metavar="BUNDLE", help="A folder
 
 def inspect(model: Annotated[str, typer.Argument(metavar="PATH", help="A folder, a file, or a pulled model.")]) -> int:
     """Say what a bundle or a GGUF file holds, without loading it."""
-    from edge.doctor import describe_model
+    from edge.inspection import describe_model
 
     typer.echo(describe_model(model))
     return 0
@@ -95,7 +95,9 @@ def hub_name(text: str) -> HubName:
 
     name = parse_hub_name(text)
     if name is None:
-        raise UsageError(f"{text!r} is not the name of a model on a hub; write org/name or org/name/file.gguf.")
+        raise UsageError(
+            f"{text!r} is not the name of a model on a hub; write org/name, org/name/file.gguf or modelscope:org/name."
+        )
     return name
 
 
