@@ -17,6 +17,7 @@ from models.spec import TensorPlace
 from quantize.awq_writer import CONFIG_NAME, WEIGHTS_NAME, AwqWriter, check_awq_tensors
 from quantize.gguf_writer import GgufWriter
 from quantize.hub_files import GENERATION_CONFIG_NAME, TOKENIZER_CONFIG_NAME
+from quantize.onnx_writer import DATA_NAME, GENAI_NAME, ONNX_NAME, OnnxWriter, check_onnx_tensors
 from quantize.recipe import FileFormat
 from quantize.stored import ModelFacts, Stored, TensorFormat
 
@@ -58,6 +59,16 @@ WRITERS: Mapping[FileFormat, WriterRow] = MappingProxyType(
     {
         "gguf": WriterRow(
             {GGUF_NAME: "gguf"}, lambda folder, facts, formats: GgufWriter(folder / GGUF_NAME, facts, formats)
+        ),
+        "onnx": WriterRow(
+            {
+                ONNX_NAME: "onnx",
+                DATA_NAME: "onnx_data",
+                GENAI_NAME: "genai_config",
+                TOKENIZER_CONFIG_NAME: "tokenizer_config",
+            },
+            OnnxWriter,
+            check_onnx_tensors,
         ),
         "awq": WriterRow(
             {
