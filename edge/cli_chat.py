@@ -161,9 +161,9 @@ def chat(
     The answer goes to standard output, one line about it to standard error. In a pipe only the answer is printed
     unless --show-thinking asks for more. Words are joined; put -- before a prompt that begins with a dash.
     """
-    from edge import cli  # it alone may pull a model
     from edge.chat_command import ChatRequest, run_chat
     from edge.chat_types import AnswerOptions
+    from edge.cli_models import ready_model
 
     options = AnswerOptions(
         think=THINK_NAMES.get(think, think),  # type: ignore[arg-type]  # checked there
@@ -195,6 +195,6 @@ def chat(
             when_full=when_full,
             keeps_history=keeps_history,
             is_verbose=verbose,
-            ready_model=cli.ready_model,
+            ready_model=ready_model,
         )
     )

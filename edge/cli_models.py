@@ -1,7 +1,6 @@
-"""The commands ``edge models list | inspect | verify | remove``.
+"""The commands ``edge models pull | list | inspect | verify | remove``.
 
-Knows: their arguments and what they print. Does not know: how a model is fetched and made (``edge models pull``, which
-is in ``cli`` with everything else that reaches the other packages).
+Knows: their arguments and what they print. Does not know: how a model is fetched, or made (``cli_quantize``).
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edge.cli_quantize import fetch_model, make_bundle
 from models.errors import BundleError, UsageError
 
 if TYPE_CHECKING:
@@ -19,6 +19,22 @@ if TYPE_CHECKING:
 HubModelName = Annotated[
     str, typer.Argument(metavar="NAME", help="org/name, or org/name/file.gguf for one of several GGUF files.")
 ]
+
+
+def pull(
+    name: HubModelName,
+    replace: Annotated[bool, typer.Option("--replace", help="Fetch and make it again, though it is there.")] = False,
+) -> int:
+    """Fetch a model from a hub and make it ready: int4 is taken over as it is, floats are quantized, GGUF is used."""
+    from edge.model_cache import find_entry
+    from edge.model_source import find_model
+
+    wanted = hub_name(name)
+    if replace or find_entry(wanted) is None:
+        pull_model(wanted, replace=replace)
+    find_model(name)  # one that was damaged since is not ready
+    typer.echo(f'{name} is ready; try: edge-chat --model {name} "2+3=?"')
+    return 0
 
 
 def verify(model: Annotated[str, typer.Argument(metavar="BUNDLE", help="A folder, or a pulled model.")]) -> int:
@@ -81,3 +97,28 @@ def hub_name(text: str) -> HubName:
     if name is None:
         raise UsageError(f"{text!r} is not the name of a model on a hub; write org/name or org/name/file.gguf.")
     return name
+
+
+def pull_model(name: HubName, *, replace: bool = False) -> None:
+    """Fetch ``name`` and make its entry in the cache of models. Raises EdgeError; the entry is whole or not there."""
+    from edge.model_cache import entry_path, link_entry
+
+    typer.echo(f"Fetching {name} ...", err=True)
+    fetched = fetch_model(name)
+    if fetched.is_gguf:
+        link_entry(name, fetched.path)
+        return
+    typer.echo(f"Making a bundle of {name} ...", err=True)
+    own_name, origin = name.repository.split("/")[1], f"{name} at {fetched.revision}"
+    make_bundle(fetched.path, entry_path(name), {}, name=own_name, origin=origin, replace=replace)
+
+
+def ready_model(model: str | None) -> str | None:
+    """``model`` as ``edge.load`` takes it: one that is named as on a hub, and not here yet, is pulled first."""
+    from edge.model_cache import find_entry
+    from models.hub import parse_hub_name
+
+    name = None if model is None else parse_hub_name(model)
+    if name is not None and not Path(str(name)).exists() and find_entry(name) is None:
+        pull_model(name)
+    return model

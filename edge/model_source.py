@@ -5,11 +5,13 @@ Knows: what a caller may write as the model. Does not know: how a model is loade
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import models
+from edge.backends.base import BACKENDS
 from edge.model_cache import find_entry
 from models.errors import BundleError
 from models.hub import HubName, parse_hub_name
@@ -18,15 +20,30 @@ if TYPE_CHECKING:
     from models.bundle import Bundle
 
 GGUF_MAGIC = b"GGUF"
+WEIGHTS_ROLES = tuple(dict.fromkeys(row.weights_role for row in BACKENDS.values()))
 
 
 @dataclass(frozen=True, slots=True)
 class ModelSource:
-    """A model on disk. ``bundle`` is None for a bare GGUF file."""
+    """A model on disk: its weights by role (one of ``WEIGHTS_ROLES``), at least one. ``bundle``: None for bare GGUF."""
 
     name: str
-    gguf_path: Path
+    weights: Mapping[str, Path]
     bundle: Bundle | None
+
+    @property
+    def gguf_path(self) -> Path:
+        """The weights for llama.cpp. Raises BundleError when there are none."""
+        return self.weights_path("gguf")
+
+    def weights_path(self, role: str) -> Path:
+        """The weights of this role. Raises BundleError when there are none."""
+        if role not in self.weights:
+            raise BundleError(
+                f"The model {self.name!r} has no {role} weights, only {', '.join(self.weights)}; make the bundle again "
+                f"with `edge quantize CHECKPOINT BUNDLE --format {role}`, or choose another backend."
+            )
+        return self.weights[role]
 
 
 def embedded_bundle_path() -> Path:
@@ -76,7 +93,11 @@ def _from_bundle(path: Path) -> ModelSource:
     from models.bundle import open_bundle
 
     bundle = open_bundle(path)
-    return ModelSource(bundle.name, bundle.gguf_path, bundle)
+    found = {role: bundle.find_file(role) for role in WEIGHTS_ROLES}
+    weights = {role: file for role, file in found.items() if file is not None}
+    if not weights:
+        raise BundleError(f"The bundle {path} holds no weights; make the bundle again.")
+    return ModelSource(bundle.name, weights, bundle)
 
 
 def _from_file(path: Path) -> ModelSource:
@@ -87,4 +108,4 @@ def _from_file(path: Path) -> ModelSource:
         raise BundleError(f"The model file {path} cannot be read ({exc.strerror}); check its permissions.") from exc
     if magic != GGUF_MAGIC:
         raise BundleError(f"The file {path} is not a GGUF model (it begins with {magic!r}); name a .gguf file.")
-    return ModelSource(path.stem, path, None)
+    return ModelSource(path.stem, {"gguf": path}, None)
