@@ -14,8 +14,9 @@ from types import MappingProxyType
 from typing import Protocol
 
 from models.spec import TensorPlace
+from quantize.genai_files import GENAI_NAME, ONNX_NAME, TOKENIZER_CONFIG_NAME
 from quantize.gguf_writer import GgufWriter
-from quantize.onnx_writer import DATA_NAME, GENAI_NAME, ONNX_NAME, TOKENIZER_CONFIG_NAME, OnnxWriter, check_onnx_tensors
+from quantize.onnx_writer import DATA_NAME, OnnxWriter, check_onnx_tensors
 from quantize.recipe import FileFormat
 from quantize.stored import ModelFacts, Stored, TensorFormat
 
