@@ -89,8 +89,9 @@ def quantize(
         if fetched.is_gguf:
             raise UsageError(f"{checkpoint} is GGUF already; use it as it is: `edge-chat --model {checkpoint}`")
         source, origin, name = fetched.path, f"{hub} at {fetched.revision}", name or hub.repository.split("/")[1]
-    given = {"bits": bits, "method": method, "refine": refine, "group_size": group_size, "asymmetric": asymmetric}
-    given |= {"windows": windows, "window_tokens": window_tokens, "held_out": held_out}
+    given: dict[str, Any] = {"bits": bits, "method": method, "refine": refine, "group_size": group_size}
+    given |= {"asymmetric": asymmetric, "windows": windows, "window_tokens": window_tokens, "held_out": held_out}
+    given |= {"file_formats": file_formats}
     made = make_bundle(
         source, bundle, given | {"file_formats": file_formats}, wide=wide, calibration=calibration, name=name,
         dialect=dialect, origin=origin, replace=replace,

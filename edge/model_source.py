@@ -1,4 +1,4 @@
-"""Where a model comes from: the embedded bundle, a bundle's folder, a GGUF file, or one that was pulled from a hub.
+"""Where a model comes from: an embedded bundle, a bundle's folder, a GGUF file, or one that was pulled from a hub.
 
 Knows: what a caller may write as the model. Does not know: how a model is loaded, or what is inside its tokenizer.
 """
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 GGUF_MAGIC = b"GGUF"
 WEIGHTS_ROLES = tuple(dict.fromkeys(row.weights_role for row in BACKENDS.values()))
+DEFAULT_MODEL = "spark"
+EMBEDDED_FOLDERS = {"spark": "spark", "spark-hunyuan": "spark_hunyuan"}  # in the package ``models``, by name
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +48,19 @@ class ModelSource:
         return self.weights[role]
 
 
-def embedded_bundle_path() -> Path:
-    """The folder of the bundle that ships with the package."""
-    return Path(models.__file__ or "").parent / "spark" / "bundle"
+def embedded_bundle_path(name: str = DEFAULT_MODEL) -> Path:
+    """The folder of a bundle that ships with the package; ``name`` is one of EMBEDDED_FOLDERS."""
+    return Path(models.__file__ or "").parent / EMBEDDED_FOLDERS[name] / "bundle"
 
 
 def find_model(model: str | Path | None) -> ModelSource:
-    """Resolve what a caller wrote; None is the embedded model, ``org/name`` one that was pulled from a hub.
+    """Resolve what a caller wrote; None is the default model, ``org/name`` one that was pulled from a hub.
 
-    Nothing is fetched here. Raises BundleError when there is no such model, saying what to run for one on a hub.
+    The name of an embedded model comes first: a folder of that name is ``./spark``. Nothing is fetched here.
+    Raises BundleError when there is no such model, saying what to run for one on a hub.
     """
-    if model is None:
-        path = embedded_bundle_path()
+    if model is None or model in EMBEDDED_FOLDERS:
+        path = embedded_bundle_path(DEFAULT_MODEL if model is None else str(model))
         if not path.is_dir():
             raise BundleError(
                 f"This installation lacks its embedded model ({path}); install it again, or name a model."
@@ -76,7 +79,8 @@ def find_model(model: str | Path | None) -> ModelSource:
     if name := parse_hub_name(str(model)):
         return find_model(_pulled(name))
     raise BundleError(
-        f"There is no model at {str(model)!r}; name a bundle's folder or a .gguf file, or none for the embedded model."
+        f"There is no model at {str(model)!r}; name a bundle's folder, a .gguf file, or an embedded model "
+        f"({', '.join(EMBEDDED_FOLDERS)})."
     )
 
 

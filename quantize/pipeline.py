@@ -25,8 +25,10 @@ from models.tokenizer import BpeChatTokenizer, stop_token_ids
 from quantize.budget import widen_within
 from quantize.calibrate import read_calibration_text
 from quantize.calibrated import CalibratedTensors, calibrate_blocks, calibration_report
+from quantize.parts import part_report
 from quantize.progress import Progress
 from quantize.recipe import QuantRecipe
+from quantize.report_page import report_page
 from quantize.rounding import ChunksOf, RoundingErrors, plan_formats, stored_chunks
 from quantize.stored import ModelFacts, TensorFormat
 from quantize.vocabulary import TokenKind, Vocabulary, control_ids, read_vocabulary
@@ -154,14 +156,14 @@ def _write(
             sampling=identity.sampling,
             recipe=_recipe_record(checkpoint, recipe),
             tensor_errors=errors.relative(),
-            report=report,
+            report={**report, "parts": part_report(formats, errors)},
             source=identity.origin,
             created_by=f"edge-think {_own_version()}",
             files={},  # measured by write_bundle
         )
 
     roles = {TOKENIZER_NAME: "tokenizer"} | roles_of(recipe.file_formats)
-    return write_bundle(out, roles, fill, replace=replace)
+    return write_bundle(out, roles, fill, report_page, replace=replace)
 
 
 def _facts(checkpoint: Checkpoint, identity: _Identity) -> ModelFacts:
