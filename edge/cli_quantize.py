@@ -53,7 +53,9 @@ WindowTokens = Annotated[int | None, typer.Option("--window-tokens", help="Token
 HeldOut = Annotated[int | None, typer.Option("--held-out", help="Windows to measure the result on. [default: 2]")]
 FileFormats = Annotated[
     list[str] | None,
-    typer.Option("--format", metavar="gguf|onnx", help="What to write; may be given several times. [default: gguf]"),
+    typer.Option(
+        "--format", metavar="gguf|onnx|awq", help="What to write; may be given several times. [default: gguf]"
+    ),
 ]
 
 _CALIBRATED_ONLY = ("refine", "windows", "window_tokens", "held_out")

@@ -1,6 +1,6 @@
-"""The small files by which onnxruntime-genai knows a folder: genai_config.json and tokenizer_config.json.
+"""genai_config.json, by which onnxruntime-genai knows a graph, its cache and the model's own sampling.
 
-Knows: what stands in them. Does not know: the graph, or how files are written.
+Knows: its keys. Does not know: the graph beyond its names, or how files are written.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from models.spec import ModelSpec
 from quantize.onnx_graph import PAST_NAME, PRESENT_NAME
 from quantize.stored import ModelFacts
 
-ONNX_NAME, GENAI_NAME, TOKENIZER_CONFIG_NAME = "model.onnx", "genai_config.json", "tokenizer_config.json"
+ONNX_NAME, GENAI_NAME = "model.onnx", "genai_config.json"
 MOST_POSITIONS = 32768  # float32 angles for the 262144 that some models name would take 134 MB of memory
 MOST_TOKENS = 4096  # onnxruntime-genai makes room for all tokens of its limit at once; a caller can raise it
 
@@ -64,19 +64,3 @@ def genai_config(facts: ModelFacts) -> dict[str, Any]:
         "past_present_share_buffer": True,
     }
     return {"model": model, "search": search}
-
-
-def tokenizer_config(facts: ModelFacts) -> dict[str, Any]:
-    """tokenizer_config.json: what a tokenizer.json leaves open."""
-    vocabulary = facts.vocabulary
-    begin = vocabulary.bos_token_id
-    end = vocabulary.tokens[facts.stop_token_ids[0]]
-    return {
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "model_max_length": num_positions(facts.spec),
-        "add_bos_token": vocabulary.adds_bos,
-        "bos_token": None if begin is None else vocabulary.tokens[begin],
-        "eos_token": end,
-        "pad_token": end,
-        **({} if vocabulary.chat_template is None else {"chat_template": vocabulary.chat_template}),
-    }

@@ -17,14 +17,8 @@ from numpy.typing import NDArray
 from models.errors import UsageError
 from models.files import json_bytes
 from models.spec import TensorPlace
-from quantize.genai_files import (
-    GENAI_NAME,
-    ONNX_NAME,
-    TOKENIZER_CONFIG_NAME,
-    genai_config,
-    num_positions,
-    tokenizer_config,
-)
+from quantize.genai_files import GENAI_NAME, ONNX_NAME, genai_config, num_positions
+from quantize.hub_files import TOKENIZER_CONFIG_NAME, tokenizer_config
 from quantize.onnx_graph import build_model
 from quantize.onnx_layout import OnnxRows, onnx_rows
 from quantize.onnx_nodes import DataArray, DataTensors, DataWeight, import_onnx
