@@ -18,7 +18,19 @@ from quantize.recipe import QuantRecipe
 genai = pytest.importorskip("onnxruntime_genai")
 
 ONNX = QuantRecipe(file_formats=("onnx",))
-PROMPT = "<|im_start|>user\n12+34=?<|im_end|>\n<|im_start|>assistant\n<judge>\n"
+PROMPTS = {
+    "spark": "<|im_start|>user\n12+34=?<|im_end|>\n<|im_start|>assistant\n<judge>\n",
+    "spark_hunyuan": "<｜hy_begin▁of▁sentence｜><｜hy_User｜>12+34=?<｜hy_Assistant｜>",
+}
+
+
+@pytest.fixture(scope="module", params=list(PROMPTS))
+def embedded(
+    request: pytest.FixtureRequest, repository: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Bundle, str]:
+    """A bundle of each embedded model, and a prompt in its dialect."""
+    checkpoint = repository / "models" / request.param / "checkpoint"
+    return quantize_checkpoint(checkpoint, tmp_path_factory.mktemp("bundle") / "out", ONNX), PROMPTS[request.param]
 
 
 def generate(folder: Path, prompt: list[int], num_tokens: int) -> list[int]:
@@ -52,10 +64,10 @@ def assert_same(bundle: Bundle, prompt: list[int], num_tokens: int, folder: Path
     assert generate(folder, prompt, num_tokens) == expected
 
 
-def test_spark_says_the_same_for_64_tokens(tmp_path: Path, repository: Path) -> None:
-    bundle = quantize_checkpoint(repository / "models" / "spark" / "checkpoint", tmp_path / "out", ONNX)
-    prompt = Tokenizer.from_file(str(bundle.tokenizer_path)).encode(PROMPT).ids
-    assert_same(bundle, prompt, 64, tmp_path / "exact")
+def test_embedded_models_say_the_same_for_64_tokens(tmp_path: Path, embedded: tuple[Bundle, str]) -> None:
+    bundle, prompt = embedded
+    tokens = Tokenizer.from_file(str(bundle.tokenizer_path)).encode(prompt, add_special_tokens=False).ids
+    assert_same(bundle, tokens, 64, tmp_path / "exact")
 
 
 @pytest.mark.parametrize("family", list(SPECIAL))
@@ -65,12 +77,13 @@ def test_both_families_load(tmp_path: Path, family: str) -> None:
     assert_same(bundle, prompt, 12, tmp_path / "exact")
 
 
-def test_the_shipped_folder_ends_at_a_stop_id(tmp_path: Path, repository: Path) -> None:
-    bundle = quantize_checkpoint(repository / "models" / "spark" / "checkpoint", tmp_path / "out", ONNX)
-    tokenizer = Tokenizer.from_file(str(bundle.tokenizer_path))
-    tokens = generate(bundle.path, tokenizer.encode(PROMPT).ids, 200)
-    assert 5 < len(tokens) < 200
-    assert "46" in tokenizer.decode(tokens)
-    for text in ("12+34=?", "Wie geht's? 你好", PROMPT):
-        encoded = genai.Tokenizer(genai.Model(str(bundle.path))).encode(text)
-        assert [int(token) for token in encoded] == tokenizer.encode(text).ids
+def test_a_shipped_folder_needs_nothing_else(embedded: tuple[Bundle, str]) -> None:
+    """Its own tokenizer files, its own stop ids, the fast level: a right answer that ends by itself."""
+    bundle, prompt = embedded
+    theirs, ours = genai.Tokenizer(genai.Model(str(bundle.path))), Tokenizer.from_file(str(bundle.tokenizer_path))
+    for text in ("12+34=?", "Wie geht's? 你好", prompt):  # a prompt has its begin mark written out
+        tokens = ours.encode(text, add_special_tokens=False).ids
+        assert [int(token) for token in theirs.encode(text)] == tokens
+    answer = generate(bundle.path, tokens, 400)
+    assert 5 < len(answer) < 400
+    assert "46" in theirs.decode(answer)

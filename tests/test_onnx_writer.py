@@ -149,6 +149,13 @@ def test_groups_may_not_change_within_a_tensor(tmp_path: Path) -> None:
             writer.add(place, Int4Tensor(rows.codes[half:], rows.scales[half:, :1], None, 64))
 
 
+def test_a_full_disk_is_told(tmp_path: Path) -> None:
+    """What is buffered must not fail in silence when the file is closed."""
+    (tmp_path / "model.onnx.data").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        write_small_model(tmp_path)
+
+
 def test_floats_are_refused_before_the_work(tmp_path: Path) -> None:
     source = write_tiny_checkpoint(tmp_path / "source")
     with pytest.raises(UsageError, match="would stay in floats"):
