@@ -25,7 +25,7 @@ from quantize.onnx_nodes import DataArray, DataTensors, DataWeight, import_onnx
 from quantize.stored import ModelFacts, Stored, TensorFormat, format_of
 
 DATA_NAME = "model.onnx.data"
-FAST_LEVEL = 4  # the accuracy level at which MatMulNBits rounds activations to int8; 1 computes in float32
+ACCURACY_LEVEL = 4  # of MatMulNBits: activations rounded to int8, which is fastest; 1 would compute in float32
 _ALIGNMENT = 64  # bytes; where an array may begin
 _TYPES: dict[str, np.dtype[Any]] = {"FLOAT": np.dtype("<f4"), "UINT8": np.dtype(np.uint8)}
 
@@ -43,16 +43,10 @@ def check_onnx_tensors(formats: Mapping[TensorPlace, TensorFormat]) -> None:
 class OnnxWriter:
     """A quantize.writers.BundleWriter of a graph, its data file, and what onnxruntime-genai wants beside them."""
 
-    def __init__(
-        self,
-        folder: Path,
-        facts: ModelFacts,
-        formats: Mapping[TensorPlace, TensorFormat],
-        accuracy_level: int = FAST_LEVEL,
-    ) -> None:
+    def __init__(self, folder: Path, facts: ModelFacts, formats: Mapping[TensorPlace, TensorFormat]) -> None:
         """Begin the data file in ``folder``. Raises ModelError when the ``onnx`` package is missing."""
         import_onnx()
-        self._folder, self._facts, self._formats, self._accuracy_level = folder, facts, formats, accuracy_level
+        self._folder, self._facts, self._formats = folder, facts, formats
         self._places = iter(formats)
         self._place = next(self._places, None)
         self._num_rows = 0  # of the current place, that are written
@@ -80,7 +74,7 @@ class OnnxWriter:
         spec = self._facts.spec
         self._data.flush()
         tensors = DataTensors(DATA_NAME, self._weights, self._norms)
-        model = build_model(spec, tensors, num_positions(spec), self._accuracy_level)
+        model = build_model(spec, tensors, num_positions(spec), ACCURACY_LEVEL)
         (self._folder / ONNX_NAME).write_bytes(model.SerializeToString(deterministic=True))
         (self._folder / GENAI_NAME).write_bytes(json_bytes(genai_config(self._facts)))
         (self._folder / TOKENIZER_CONFIG_NAME).write_bytes(json_bytes(tokenizer_config(self._facts)))
