@@ -15,9 +15,10 @@ from typing import Protocol
 
 from models.spec import TensorPlace
 from quantize.awq_writer import CONFIG_NAME, WEIGHTS_NAME, AwqWriter, check_awq_tensors
+from quantize.genai_files import GENAI_NAME, ONNX_NAME
 from quantize.gguf_writer import GgufWriter
 from quantize.hub_files import GENERATION_CONFIG_NAME, TOKENIZER_CONFIG_NAME
-from quantize.onnx_writer import DATA_NAME, GENAI_NAME, ONNX_NAME, OnnxWriter, check_onnx_tensors
+from quantize.onnx_writer import DATA_NAME, OnnxWriter, check_onnx_tensors
 from quantize.recipe import FileFormat
 from quantize.stored import ModelFacts, Stored, TensorFormat
 
