@@ -37,8 +37,8 @@ Floats = NDArray[np.float32]
 INTERPRETER = "AUTOAWQ_PYTHON"  # the environment variable that names it
 THEIRS = "AutoAWQ 0.2.9"
 OURS = {
-    "ours, AWQ, clipping": QuantRecipe(method="awq", refine="none", group_size=GROUP_SIZE, asymmetric=True),
-    "ours, with error feedback": QuantRecipe(method="awq", group_size=GROUP_SIZE, asymmetric=True),
+    "ours, AWQ with clipping": QuantRecipe(method="awq", refine="none", group_size=GROUP_SIZE, asymmetric=True),
+    "ours, and error feedback": QuantRecipe(method="awq", group_size=GROUP_SIZE, asymmetric=True),
 }
 
 

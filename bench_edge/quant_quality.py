@@ -39,7 +39,7 @@ from quantize.recipe import QuantRecipe
 
 Floats = NDArray[np.float32]
 
-PLAIN, AWQ, REFINED = "plain rounding", "AWQ, clipping", "AWQ, clipping, error feedback"
+PLAIN, AWQ, REFINED = "plain rounding", "AWQ with clipping", "AWQ, clipping and error feedback"
 OURS: dict[str, QuantRecipe] = {
     PLAIN: QuantRecipe(),
     AWQ: QuantRecipe(method="awq", refine="none"),

@@ -22,6 +22,7 @@ from bench_edge.llama_quantizer import importance_of, quantize_with_llama
 from bench_edge.quant_tables import tables
 from bench_edge.random_checkpoint import write_random_checkpoint
 from bench_edge.shapes import SHAPES, Shape
+from bench_edge.think_run import MODES, Outcome
 from models.checkpoint import open_checkpoint
 from models.errors import BackendError, UsageError
 from models.families import family_of
@@ -300,6 +301,25 @@ def test_accuracy_is_that_of_the_worst_mode() -> None:
     (check,) = quant_accuracy.accuracy_checks(figures)
     assert (check.id, check.value, check.bar, check.holds) == ("B.acc", -0.8, -0.7, False)
     assert "-0.80" in tables({"accuracy": figures})[0]
+
+
+def test_a_bundle_is_compared_with_its_own_floats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every mode of the bundle beside the same problems on the checkpoint in the same folder."""
+    asked: list[tuple[str, int]] = []
+
+    def outcomes(where: str, problems: list[Any], is_right: bool) -> dict[Any, list[Outcome]]:
+        asked.append((where, len(problems)))
+        rows = [Outcome("off", index, is_right or index > 0, False, 0, 0, 1) for index in range(len(problems))]
+        return {mode: rows for mode in MODES}
+
+    class Run:
+        def measure(self, model: str, problems: list[Any]) -> dict[Any, list[Outcome]]:
+            return outcomes(model, problems, False)
+
+    monkeypatch.setattr(quant_accuracy, "measure_float", lambda _, path, problems: outcomes(str(path), problems, True))
+    figures = quant_accuracy.measure(tmp_path, 4, Run())  # type: ignore[arg-type]
+    assert asked == [(str(tmp_path / "bundle"), 4), (str(tmp_path / "checkpoint"), 4)]
+    assert {mode: row["value"] for mode, row in figures.items()} == {"off": -25, "on": -25, "auto": -25}
 
 
 def test_spark_is_among_the_shipped_models() -> None:
