@@ -76,10 +76,17 @@ class Bundle:
 
     def file(self, role: str) -> Path:
         """The file with this role. Raises BundleError when there is none."""
+        path = self.find_file(role)
+        if path is None:
+            raise BundleError(f"The bundle {self.path} holds no {role} file; make the bundle again.")
+        return path
+
+    def find_file(self, role: str) -> Path | None:
+        """The file with this role, None when there is none."""
         for name, record in self.manifest.files.items():
             if record.role == role:
                 return self.path / name
-        raise BundleError(f"The bundle {self.path} holds no {role} file; make the bundle again.")
+        return None
 
 
 def open_bundle(path: Path) -> Bundle:

@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from models.spec import BLOCK_WIDTH, TensorPlace
-from quantize.gguf_writer import BLOCK_BYTES, TensorFormat
+from quantize.gguf_writer import BLOCK_BYTES
 from quantize.rounding import RoundingErrors
+from quantize.stored import TensorFormat
 
 
 def part_report(formats: Mapping[TensorPlace, TensorFormat], errors: RoundingErrors) -> list[dict[str, Any]]:

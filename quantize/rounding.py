@@ -18,12 +18,12 @@ from models.packing import Packing
 from models.spec import ModelSpec, TensorPlace
 from quantize.awq import search_clip
 from quantize.gguf_blocks import stored_values
-from quantize.gguf_writer import Stored, TensorFormat
 from quantize.grids import CLIPPING_SHARES, PLAIN_SHARES
 from quantize.int4 import Int4Tensor, quantize_symmetric
 from quantize.int8 import quantize_int8
 from quantize.packed import read_packed_rows
 from quantize.recipe import QuantRecipe
+from quantize.stored import Stored, TensorFormat
 
 # What is stored of a tensor, in order, and the floats that it stands for.
 ChunksOf = Callable[[TensorPlace, TensorFormat], Iterator[tuple[Stored, NDArray[np.float32]]]]
