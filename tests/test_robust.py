@@ -157,7 +157,7 @@ def test_memory_does_not_grow_with_depth(tmp_path: Path, method: str) -> None:
             tracemalloc.stop()
     tensors = load_file(source / "model.safetensors")
     block_bytes = sum(array.nbytes for name, array in tensors.items() if ".layers.0." in name)
-    assert peaks[1] - peaks[0] < (depths[1] - depths[0]) * block_bytes / 8  # of it, most is what files say of tensors
+    assert peaks[1] - peaks[0] < (depths[1] - depths[0]) * block_bytes / 4  # what files say of tensors
 
 
 def test_the_checkpoint_is_left_as_it_was(tmp_path: Path) -> None:

@@ -13,10 +13,10 @@ from deep_checkpoints import write_deep_checkpoint
 from numpy.typing import NDArray
 from test_pipeline import QUICK
 
-from quantize.gguf_writer import Stored
 from quantize.int4 import quantize_symmetric
 from quantize.pipeline import quantize_checkpoint
 from quantize.rounding import RoundingErrors, values_of
+from quantize.stored import Stored
 
 
 @pytest.mark.parametrize(
