@@ -2,13 +2,13 @@
 
 Knows: tokens, the parser's phase, and which tags are banned in it. Does not know: messages, modes, timings or sessions.
 
-Once it is settled that there is no (more) thinking, the think tags are banned, and where there is to be thinking, the
-tags that would end it before the first thought: by id where a tag is one token, and on text in every case; a tag that
-got spelt out all the same is unsaid, and its first token is banned in that place. When the model's judge has set its
-marker, the fixed text up to the first word of thinking or answer is forced, as it is where a mode is forced beforehand.
-The controller sees every token before it is accepted; what it asks for is done here: thinking is closed by forced
-tokens, which stand where the token in hand would have stood. Thinking that must go on longer is treated the same way:
-the tag that ends it is unsaid, and a line that goes on is forced.
+Once it is settled that there is no (more) thinking, the think tags are banned, and whatever would end the answer before
+its first word; where there is to be thinking, the tags that would end it before the first thought: by id where a tag is
+one token, and on text in every case; a tag that got spelt out all the same is unsaid, and its first token is banned in
+that place. When the model's judge has set its marker, the fixed text up to the first word of thinking or answer is
+forced, as it is where a mode is forced beforehand. The controller sees every token before it is accepted; what it asks
+for is done here: thinking is closed by forced tokens, which stand where the token in hand would have stood. Thinking
+that must go on longer is treated the same way: the tag that ends it is unsaid, and a line that goes on is forced.
 """
 
 from __future__ import annotations
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from edge.sampling import Sampler
     from edge.stream_parser import Piece, StreamParser
     from edge.think.controller import Controller
+
+
+LONGEST_WAIT = 24  # tokens, spelt-out tags among them; a model that has nothing to say by then may end
 
 
 class TokenLoop:
@@ -85,6 +88,8 @@ class TokenLoop:
         self._guards_answer = False  # against thinking
         self._guards_thinking = False  # against its end, while it is shorter than asked for
         self._waits_for_thought = False
+        self._waits_for_answer = False
+        self._last_wait = 0  # a position from which on an answer may be empty
         self._banned: tuple[int, ...] = ()
         self._banned_here: dict[int, tuple[int, ...]] = {}  # position -> first tokens of tags that were unsaid there
 
@@ -147,6 +152,8 @@ class TokenLoop:
                 yield from say(text)
                 if self._waits_for_thought and (self._log.text("thinking").strip() or parser.num_calls):
                     yield from say(self._let_it_end())
+                if self._waits_for_answer:
+                    self._guard_answer()
                 if parser.phase != phase or parser.think is not thinks:
                     if parser.phase == "done":
                         return "stop"
@@ -226,9 +233,9 @@ class TokenLoop:
         is_over = thinks is False or (self._has_thought and phase != "thinking")
         if is_over:
             if not self._guards_answer:
-                self._guard = TagGuard(self._model.dialect.think_tags)
                 self._guards_answer, self._guards_thinking, self._waits_for_thought = True, False, False
-                self._banned = self._model.think_tag_ids
+                self._guard, self._last_wait = None, len(self._tokens) + LONGEST_WAIT
+                self._guard_answer()
         elif phase == "thinking" and not self._log.text("thinking").strip():
             self._wait_for_thought()
         stage: Stage = "answer" if is_over or phase == "answer" else "thinking"
@@ -236,6 +243,20 @@ class TokenLoop:
             stage = "judge"
         self._log.enter(stage)
         return stage
+
+    def _guard_answer(self) -> None:
+        """Ban the think tags, and while there is nothing of an answer what would end it."""
+        if self._guard is not None and self._guard.is_holding:
+            return
+        dialect, parser = self._model.dialect, self._parser
+        has_begun = bool(self._log.text("answer").strip()) or parser.num_calls > 0
+        self._waits_for_answer = not has_begun and len(self._tokens) < self._last_wait
+        tags, self._banned = dialect.think_tags, self._model.think_tag_ids
+        if self._waits_for_answer:
+            tags = dialect.control_texts if parser.phase == "answer" else dialect.no_answer_texts
+            ids = (self._model.tokenizer.token_id(tag) for tag in tags)
+            self._banned = (*(token for token in ids if token is not None), *self._model.stop_ids)
+        self._guard = TagGuard(tags)
 
     def _wait_for_thought(self) -> None:
         """Thinking that was decided on must not be over before it began."""

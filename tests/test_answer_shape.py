@@ -72,7 +72,7 @@ def is_valid(answer: Answer, schema: dict[str, Any]) -> bool:
 
 @pytest.mark.parametrize("has_tag_tokens", [True, False])
 @pytest.mark.parametrize("dialect", ["hipo", "qwen3", "hunyuan"])
-def test_ask_12_think_freely_then_answer_in_strict_json(dialect: str, has_tag_tokens: bool) -> None:
+def test_the_document_follows_the_thoughts_of_every_dialect(dialect: str, has_tag_tokens: bool) -> None:
     """The constraint starts with the answer: the same braces in the thoughts are as free as ever."""
     opening = {"hipo": "\n</think>\n\n<answer>\n", "qwen3": "\n</think>\n\n", "hunyuan": "\n</think>\n<answer>\n"}
     reply = f'{{]: hm, a "name"?{opening[dialect]}{DOCUMENT} and so on'
