@@ -19,7 +19,7 @@ Model = Annotated[
         "--model",
         "-m",
         metavar="MODEL",
-        help="A bundle's folder, a GGUF file, or org/name on a hub. [default: the embedded model]",
+        help="A bundle's folder, a GGUF file, org/name on a hub, spark or spark-hunyuan. [default: spark]",
     ),
 ]
 Backend = Annotated[str, typer.Option("--backend", metavar="NAME", help="auto or llama_cpp.")]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from models.hub import HubName
 
 HubModelName = Annotated[
-    str, typer.Argument(metavar="NAME", help="org/name, or org/name/file.gguf for one of several GGUF files.")
+    str, typer.Argument(metavar="NAME", help="org/name, org/name/file.gguf, or modelscope:org/name.")
 ]
 
 
@@ -37,13 +37,15 @@ def pull(
     return 0
 
 
-def verify(model: Annotated[str, typer.Argument(metavar="BUNDLE", help="A folder, or a pulled model.")]) -> int:
+def verify(
+    model: Annotated[str, typer.Argument(metavar="BUNDLE", help="A folder, an embedded or a pulled model.")],
+) -> int:
     """Compare every file of a bundle with its hash."""
-    from edge.model_source import find_model
+    from edge.model_source import EMBEDDED_FOLDERS, find_model
     from models.bundle import verify_bundle
 
     path = Path(model)
-    if not path.exists() and (found := find_model(model).bundle):
+    if (model in EMBEDDED_FOLDERS or not path.exists()) and (found := find_model(model).bundle):
         path = found.path
     elif not path.is_dir():
         raise BundleError(f"{model} is not a bundle's folder; only bundles hold the hashes of their files.")
@@ -52,20 +54,24 @@ def verify(model: Annotated[str, typer.Argument(metavar="BUNDLE", help="A folder
     return 0
 
 
-def inspect(model: Annotated[str, typer.Argument(metavar="PATH", help="A folder, a file, or a pulled model.")]) -> int:
+def inspect(
+    model: Annotated[str, typer.Argument(metavar="PATH", help="A folder, a file, an embedded or a pulled model.")],
+) -> int:
     """Say what a bundle or a GGUF file holds, without loading it."""
-    from edge.doctor import describe_model
+    from edge.inspection import describe_model
 
     typer.echo(describe_model(model))
     return 0
 
 
 def list_models() -> int:
-    """List the models that are ready: the embedded one, and those that were pulled."""
+    """List the models that are ready: the embedded ones, and those that were pulled."""
     from edge.model_cache import cache_folder, find_entry, list_entries
-    from edge.model_source import embedded_bundle_path
+    from edge.model_source import DEFAULT_MODEL, EMBEDDED_FOLDERS, embedded_bundle_path
 
-    typer.echo(f"{_size(embedded_bundle_path())}  (embedded)")
+    for embedded in EMBEDDED_FOLDERS:
+        note = "embedded, the default" if embedded == DEFAULT_MODEL else "embedded"
+        typer.echo(f"{_size(embedded_bundle_path(embedded))}  {embedded} ({note})")
     for name in list_entries():
         typer.echo(f"{_size(find_entry(name))}  {name}")
     typer.echo(f"Pulled models are in {cache_folder()}.", err=True)
@@ -95,7 +101,9 @@ def hub_name(text: str) -> HubName:
 
     name = parse_hub_name(text)
     if name is None:
-        raise UsageError(f"{text!r} is not the name of a model on a hub; write org/name or org/name/file.gguf.")
+        raise UsageError(
+            f"{text!r} is not the name of a model on a hub; write org/name, org/name/file.gguf or modelscope:org/name."
+        )
     return name
 
 

@@ -51,6 +51,10 @@ Calibration = Annotated[
 Windows = Annotated[int | None, typer.Option("--windows", help="Windows of calibration text. [default: 16]")]
 WindowTokens = Annotated[int | None, typer.Option("--window-tokens", help="Tokens of a window. [default: 512]")]
 HeldOut = Annotated[int | None, typer.Option("--held-out", help="Windows to measure the result on. [default: 2]")]
+FileFormats = Annotated[
+    list[str] | None,
+    typer.Option("--format", metavar="gguf|onnx", help="What to write; may be given several times. [default: gguf]"),
+]
 
 _CALIBRATED_ONLY = ("refine", "windows", "window_tokens", "held_out")
 
@@ -72,6 +76,7 @@ def quantize(
     windows: Windows = None,
     window_tokens: WindowTokens = None,
     held_out: HeldOut = None,
+    file_formats: FileFormats = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace a bundle that is there already.")] = False,
 ) -> int:
     """Turn a checkpoint into an int4 bundle; one that is int4 already keeps its codes. A killed run can be repeated."""
@@ -84,8 +89,9 @@ def quantize(
         if fetched.is_gguf:
             raise UsageError(f"{checkpoint} is GGUF already; use it as it is: `edge-chat --model {checkpoint}`")
         source, origin, name = fetched.path, f"{hub} at {fetched.revision}", name or hub.repository.split("/")[1]
-    given = {"bits": bits, "method": method, "refine": refine, "group_size": group_size, "asymmetric": asymmetric}
-    given |= {"windows": windows, "window_tokens": window_tokens, "held_out": held_out}
+    given: dict[str, Any] = {"bits": bits, "method": method, "refine": refine, "group_size": group_size}
+    given |= {"asymmetric": asymmetric, "windows": windows, "window_tokens": window_tokens, "held_out": held_out}
+    given |= {"file_formats": file_formats}
     made = make_bundle(
         source, bundle, given, wide=wide, calibration=calibration, name=name, dialect=dialect, origin=origin,
         replace=replace,
@@ -158,6 +164,8 @@ def recipe_options(
     """
     options = {name: value for name, value in given.items() if value is not None}
     options.setdefault("method", "awq" if is_float and options.get("bits") != 32 else "rtn")
+    if "file_formats" in options:
+        options["file_formats"] = tuple(options["file_formats"])
     if wide is not None:
         options["wide"] = () if wide == "none" else tuple(wide.split(","))
     if options["method"] == "rtn":

@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "bench_edge": set(PACKAGES),
 }
 TORCH = {"torch", "transformers"}
-# Making the embedded model: may import anything; only the bench, which needs its test set, may import from it.
+# Making the embedded models: may import anything; only the bench, which needs its test set, may import from it.
 RECIPE = "models.spark"
 
 

@@ -1,4 +1,4 @@
-"""Problems of the training split as conversations to calibrate `spark` on: `python -m models.spark.calibration FILE`.
+"""Problems of the training split as conversations to calibrate on: `python -m models.spark.calibration FILE`.
 
 Knows the JSONL that `edge quantize --calibration` reads. Knows nothing of networks or rounding.
 """
