@@ -63,7 +63,7 @@ def stream_answer(
     log = AnswerLog(clock, waited)
     check_limits(model, options)
     check_tools(model, options)
-    shape = make_shape(model, options)
+    shape = make_shape(model, options, clock)
     due = Due(options.deadline_s, waited, clock, stop)
     opening = Opening(
         model, sequence, check_messages(messages), tools=options.tools, should_stop=due.is_over, clock=clock

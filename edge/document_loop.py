@@ -33,11 +33,14 @@ class DocumentLoop(TokenLoop):
     """A ``TokenLoop`` whose answer follows ``shape``; ``document`` says afterwards what became of it."""
 
     def __init__(self, *arguments: Any, shape: AnswerShape, sampler: Sampler, **options: Any) -> None:
+        self._is_timed = options["is_limited"]
         super().__init__(*arguments, sampler=_ShapedSampler(sampler, self._choose), **options)  # type: ignore[arg-type]
         self.document = "cut"
         self._shape = shape
         self._is_limited = True  # a model that stops in mid-thought is made to answer
         self._in_document = False
+        first_end_s = shape.end_s  # the deadline that is kept already leaves so much
+        self._deadline_clock = lambda: self._clock() + shape.end_s - first_end_s
 
     def run(self) -> Iterator[Piece]:
         decoder = _DocumentDecoder(self._model.tokenizer, self)
@@ -58,8 +61,12 @@ class DocumentLoop(TokenLoop):
 
     def take(self, token: int) -> None:
         """``token`` was accepted."""
-        if self._in_document:
-            self._shape.take(token, self._model.tokenizer.token_bytes(token))
+        if not self._in_document:
+            return
+        self._shape.take(token, self._model.tokenizer.token_bytes(token))
+        if self._is_timed and self._shape.has_grown:
+            self._shape.measure_end()
+            self._controller.forced()  # the time was no step's
 
     def _choose(self, sampler: Sampler, logits: NDArray[np.float32], banned: Sequence[int]) -> int:
         """The next token; a stop token at the end of the document and of what stands before it."""

@@ -81,7 +81,7 @@ class TokenLoop:
         self._is_limited = is_limited
         self._stop = stop
         self._stop_thinking = stop_thinking
-        self._clock = clock
+        self._clock = self._deadline_clock = clock  # the latter runs ahead by what is still to be done at the end
         self._has_thought = parser.phase == "thinking"
         self._thinking_start = len(tokens)
         self._guard: TagGuard | None = None
@@ -111,7 +111,7 @@ class TokenLoop:
         backend, sequence, tokens, parser = self._model.backend, self._sequence, self._tokens, self._parser
         logits, append, pick, decode = backend.logits, backend.append, self._sampler.pick, decoder.feed
         stop_ids, counts, say, is_stopped = self._model.stop_ids, self._log.tokens, self._say, self._stop.is_set
-        see, clock, wants_answer = self._controller.see, self._clock, self._stop_thinking.is_set
+        see, clock, wants_answer = self._controller.see, self._deadline_clock, self._stop_thinking.is_set
         banned_here = self._banned_here
         phase, thinks, stage, text = parser.phase, parser.think, self._enter_stage(), ""
         while len(tokens) < self._end:
