@@ -18,7 +18,7 @@ from edge.answer_shape import make_shape
 from edge.chat_types import AnswerOptions, Decision, DecisionSource, FinishReason, Message, StreamEvent, Think
 from edge.document_loop import DocumentLoop
 from edge.forced_text import ForcedText
-from edge.limits import Due, check_limits, check_tools, plan_answer
+from edge.limits import Due, check_limits, check_tools, most_judge_tokens, plan_answer
 from edge.opening import Opening
 from edge.pace import Pace
 from edge.sampling import Sampler
@@ -91,6 +91,7 @@ def stream_answer(
         decided=decision.think,
         limit=options.max_tokens,
         least_thinking=options.min_think_tokens or 0,
+        most_judging=most_judge_tokens(pace.lengths, model.backend.context_size - opening.num_prompt),
         is_limited=options.has_limits,
         stop=stop,
         stop_thinking=stop_thinking or Event(),
