@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import random
+import re
 import threading
 from pathlib import Path
 from threading import Event
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -289,6 +291,19 @@ def test_without_limits_nothing_is_forced() -> None:
 def test_a_deadline_that_is_none_is_refused(deadline_s: float) -> None:
     with pytest.raises(UsageError, match="deadline_s"):
         AnswerOptions(deadline_s=deadline_s)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"deadline_s": "3s"}, {"deadline_s": True}, {"think_tokens": 2.5}, {"max_tokens": "9"}, {"temperature": "cold"},
+     {"min_think_tokens": "5"}, {"top_p": [1]}, {"seed": 0.5}],
+)  # fmt: skip
+def test_what_is_no_number_is_named(wrong: dict[str, object]) -> None:
+    """A text where a number belongs was a TypeError from somewhere inside."""
+    ((name, value),) = wrong.items()
+    with pytest.raises(UsageError, match=re.escape(f"{name} is {value!r}; use a ")):
+        AnswerOptions(**wrong)  # type: ignore[arg-type]
+    AnswerOptions(think_tokens=np.int64(5), deadline_s=np.float32(2))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
