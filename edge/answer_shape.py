@@ -158,6 +158,14 @@ class AnswerShape:
         """Whether it is valid and nothing can follow."""
         return bool(self._matcher.is_stopped()) and not self._matcher.is_error()
 
+    @property
+    def brackets(self) -> str:
+        """What closes the JSON so far, where that is brackets alone, behind a value; empty where it is not."""
+        written = b"".join(self._written)
+        if not self._is_json or written[-1:] in (b"", b"{", b"[", b",", b":") or not (end := self._end(written)):
+            return ""
+        return end.decode() if set(end) <= set(b"}]") else ""
+
     def completion(self) -> str | None:
         """The text that makes what was written so far a valid document; None where none was found.
 

@@ -5,8 +5,9 @@ Knows: where the answer begins, what its shape allows next, and how it ends. Doe
 
 What leads from the thoughts to the answer is forced, so that no token of the answer is chosen unshaped; a token that
 runs from one into the other counts as the end of what stands before. In the document the model's own choice is taken
-where it is allowed, else the best that is. Where a document breaks off, its shortest end is written behind it: that
-takes no step of the model, for nothing follows.
+where it is allowed, else the best that is; one that would rather end or go to a new line behind a value has it closed,
+instead of being led on to names and values it has no words for. Where a document breaks off, its shortest end is
+written behind it: that takes no step of the model, for nothing follows.
 """
 
 from __future__ import annotations
@@ -80,7 +81,13 @@ class DocumentLoop(TokenLoop):
             return token
         if shape.can_end and (shape.is_begun or token in stop_ids):
             return min(stop_ids)
+        if self._wants_no_more(token) and (brackets := shape.brackets):
+            return self._forced_text.encode(brackets[0])[0]
         return sampler.pick(shape.masked(logits), banned)
+
+    def _wants_no_more(self, token: int) -> bool:
+        """Whether ``token``, which is not allowed, is no word of a document: an end, or white space."""
+        return token in self._model.stop_ids or not self._model.tokenizer.token_bytes(token).strip()
 
     def _runs_into_answer(self, token: int) -> bool:
         """Whether ``token`` has words of an answer in it that nothing has shaped."""

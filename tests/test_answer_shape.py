@@ -184,6 +184,20 @@ def test_what_can_go_on_ends_where_the_model_ends_it() -> None:
         assert (answer.answer, answer.document, answer.finish_reason) == ("42", "whole", "stop")
 
 
+def test_a_model_that_has_said_it_all_is_not_led_on() -> None:
+    """Where more was allowed, one that went on to a new line was made to write names until the context ended."""
+    open_schema = {key: value for key, value in PERSON.items() if key != "additionalProperties"}
+    for reply in ('{"name":"Ann","age":7\n}', '{"name":"Ann","age":7'):
+        answer = asked(scripted_model(reply), think="off", schema=open_schema)
+        assert (answer.answer, answer.document) == (DOCUMENT, "whole")
+    indented = asked(scripted_model('{\n"name":"Ann"'), think="off", schema={"type": "object"}, max_tokens=40)
+    assert indented.answer != "{}"
+    schema = {"type": "object", "properties": {"result": {"type": "integer"}}, "required": ["result"]}
+    with load(num_threads=1) as engine:
+        answer = engine.answer("12+30", AnswerOptions(think="on", temperature=0.0, schema=schema))
+    assert (answer.answer, answer.document, answer.finish_reason) == ('{"result":42}', "whole", "stop")
+
+
 def test_tags_inside_a_document_are_its_text() -> None:
     """A closing tag in a JSON string ended the answer in mid-string."""
     said = '{"name":"</answer> </think>","age":1}'
