@@ -45,9 +45,8 @@ class DocumentLoop(TokenLoop):
 
     def run(self) -> Iterator[Piece]:
         decoder = _DocumentDecoder(self._model.tokenizer, self)
-        self.finish_reason = yield from self._loop(decoder)
-        if self._guard is not None:
-            yield from self._say(self._guard.flush())
+        self.finish_reason = yield from self._loop_to_end(decoder)
+        yield from self._say(self._bans.flush())
         if not self._in_document:
             yield from self._parser.flush()
             if self.finish_reason == "stopped":
@@ -95,7 +94,7 @@ class DocumentLoop(TokenLoop):
         return any(piece.kind == "answer" and piece.text.strip() for piece in copy(self._parser).feed(text))
 
     def _words(self, is_end: bool, action: Action, decoder: TextDecoder) -> str | None:
-        if is_end and not self._owes_thinking:
+        if is_end and not self._owes_thinking():
             return self._answer_opening() or None
         return super()._words(is_end, action, decoder)
 
