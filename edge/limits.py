@@ -23,6 +23,10 @@ from models.errors import UsageError
 if TYPE_CHECKING:
     from edge.answer_shape import AnswerShape
     from edge.loaded_model import LoadedModel
+    from edge.think.lengths import LengthModel
+
+
+JUDGE_FACTOR, LEAST_JUDGE, JUDGE_SHARE = 8, 64, 0.25  # of the usual; tokens; of what the context still holds
 
 
 class Due:
@@ -83,6 +87,11 @@ def plan_answer(
         watches_answer=True,
     )
     return plan, limits
+
+
+def most_judge_tokens(lengths: LengthModel, room_tokens: int) -> int:
+    """A judgement that is longer never ends: it would take the deadline, or the context, from the answer."""
+    return min(max(JUDGE_FACTOR * lengths.reserve("judge"), LEAST_JUDGE), int(JUDGE_SHARE * room_tokens))
 
 
 def check_tools(model: LoadedModel, options: AnswerOptions) -> None:
