@@ -47,12 +47,12 @@ print(tokenizer.decode(model.generate(**prompt, max_new_tokens=200)[0]))
 
 {training}
 
-The bundle beside it is made of this checkpoint (about a minute):
+The bundle beside it is made of this checkpoint, in seconds (ONNX needs the extra `onnx`):
 
 ```
 python -m models.spark.calibration runs/calibration.jsonl
 edge quantize {folder}/checkpoint {folder}/bundle --replace --name {model} \\
-    --calibration runs/calibration.jsonl
+    --calibration runs/calibration.jsonl --format gguf --format onnx
 ```
 
 ## Measured
