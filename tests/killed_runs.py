@@ -11,18 +11,21 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from quantize.pipeline import quantize_checkpoint
-from quantize.recipe import QuantRecipe
+from quantize.recipe import FileFormat, QuantRecipe
 
 FILE_EVENTS = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "shutil.rmtree", "shutil.copyfile"}
+FILE_FORMATS = get_args(FileFormat)
 QUICK = {"windows": 3, "window_tokens": 32, "held_out": 1, "grid": 3}
 
 
 def quantize(source: Path, out: Path, method: str) -> None:
-    """What is killed: a calibrated run, or one that only rounds."""
+    """What is killed: a calibrated run, one that only rounds, or one that rounds into several formats."""
     options: dict[str, Any] = QUICK if method == "awq" else {}
+    if method == "formats":
+        method, options = "rtn", {"file_formats": FILE_FORMATS}
     quantize_checkpoint(source, out, QuantRecipe(method=method, **options), name="m")
 
 

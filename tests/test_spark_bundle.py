@@ -23,12 +23,12 @@ from models.spec import TensorPlace
 from models.tokenizer import BpeChatTokenizer
 from quantize.decoder import logits_of
 
-BUNDLES = sorted(path.parent for path in (Path(models.__file__ or "").parent / "spark").glob("*/bundle.json"))
+BUNDLES = sorted(path.parent for path in Path(models.__file__ or "").parent.glob("*/bundle/bundle.json"))
 PROMPTS = ("What is 38*47-5+12?", "2+3=?", "你好", "Is 91 a prime number?")
 NUM_SPOKEN = 90  # tokens after each prompt, greedily
 
 
-@pytest.fixture(scope="module", params=BUNDLES, ids=lambda path: path.name)
+@pytest.fixture(scope="module", params=BUNDLES, ids=lambda path: path.parent.name)
 def bundle(request: pytest.FixtureRequest) -> Bundle:
     """Each shipped bundle in turn."""
     return open_bundle(request.param)
