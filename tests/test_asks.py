@@ -32,7 +32,7 @@ THOUGHT = "3*4 is 12\n</think>\n\n<answer>\n12\n</answer>"
 HARD = "What is 38*47-5+12?"  # spark thinks some hundred tokens about it
 BOARD_TOKENS_PER_S = 15.0
 GREEDY = AnswerOptions(temperature=0.0)
-SOFT_CLOSE = "\nTime is short, so I answer now from what I have.\n</think>\n\n<answer>\n"
+SOFT_CLOSE = "\nNo more time.\n</think>\n\n<answer>\n"
 
 
 def answered(model: LoadedModel, question: str = "3*4?", **options: object) -> Answer:

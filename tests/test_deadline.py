@@ -30,7 +30,7 @@ from models.dialect import DIALECTS
 from models.errors import UsageError
 
 THOUGHT = "3*4 is 12\n</think>\n\n<answer>\n12\n</answer>"
-CLOSED_SOFT = "Time is short, so I answer now from what I have."
+CLOSED_SOFT = "No more time."
 
 
 class Simulation:
@@ -107,6 +107,17 @@ def test_endless_thinking_uses_the_time_and_answers() -> None:
     assert 5.0 < simulation.took_s <= 6.0
     assert result.decision.reason.endswith("its thinking was closed for the deadline")
     assert result.timings.close_s > 0
+
+
+def test_closed_thoughts_and_tags_teach_no_answer_lengths() -> None:
+    """A closing writes the tags before the answer itself; to keep time for them again closed it too early."""
+    simulation = Simulation()
+    simulation.answer(on(), thinking=20, answer=10)
+    lengths = simulation.pace.lengths
+    assert lengths.typical("thought_answer") in (10, 11)
+    simulation.answer(on(deadline_s=6.0), thinking=math.inf, answer=30)
+    assert lengths.typical("thought_answer") in (10, 11)
+    assert lengths.typical("closed_answer") in (30, 31)
 
 
 def test_a_new_device_is_measured_with_the_prompt_and_says_so() -> None:
@@ -209,11 +220,9 @@ def test_a_judge_that_takes_too_long_is_cut_short() -> None:
 
 
 @pytest.mark.parametrize("context_size", [512, 4000])
-@pytest.mark.parametrize("limits", [{}, {"deadline_s": 3.0}])
-def test_a_judge_without_end_eats_neither_the_deadline_nor_the_context(
-    context_size: int, limits: dict[str, float]
-) -> None:
-    """It set its marker never, and the answer stayed empty when the context was full."""
+@pytest.mark.parametrize("limits", [{}, {"think_tokens": 50}])
+def test_a_judge_without_end_does_not_eat_the_context(context_size: int, limits: dict[str, int]) -> None:
+    """It never set its marker, and the answer stayed empty when the context was full."""
     musing = " ".join(map(str, range(2000)))
     model = scripted_model(musing, context_size=context_size)
     script, answer_line = model.backend._script, model.tokenizer.encode_control("12\n</answer>")  # type: ignore[attr-defined]
