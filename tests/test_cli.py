@@ -560,7 +560,7 @@ def test_first_ctrl_c_ends_the_thinking_and_the_second_the_answer(counting: Term
     counting.type("count\n")
     counting.wait_for("1 2 3", is_running=True)
     counting.type("\x03")
-    counting.wait_for("No more time.*1 2 3", is_running=True)
+    counting.wait_for(r"No more time\..*1 2 3", is_running=True)
     counting.type("\x03")
     assert "closed on request" in counting.wait_for(r"stopped\]")
     counting.type("/think\n")

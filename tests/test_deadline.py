@@ -220,11 +220,9 @@ def test_a_judge_that_takes_too_long_is_cut_short() -> None:
 
 
 @pytest.mark.parametrize("context_size", [512, 4000])
-@pytest.mark.parametrize("limits", [{}, {"deadline_s": 3.0}])
-def test_a_judge_without_end_eats_neither_the_deadline_nor_the_context(
-    context_size: int, limits: dict[str, float]
-) -> None:
-    """It set its marker never, and the answer stayed empty when the context was full."""
+@pytest.mark.parametrize("limits", [{}, {"think_tokens": 50}])
+def test_a_judge_without_end_does_not_eat_the_context(context_size: int, limits: dict[str, int]) -> None:
+    """It never set its marker, and the answer stayed empty when the context was full."""
     musing = " ".join(map(str, range(2000)))
     model = scripted_model(musing, context_size=context_size)
     script, answer_line = model.backend._script, model.tokenizer.encode_control("12\n</answer>")  # type: ignore[attr-defined]
