@@ -87,4 +87,4 @@ $(DEV_STAMP): $(STAMP)
 	$(call SET_UP,--stamp "$@" --extras dev)
 
 $(TRAIN_STAMP): $(DEV_STAMP)
-	$(call SET_UP,--stamp "$@" --extras dev train)
+	$(call SET_UP,--stamp "$@" --extras dev train parity)
