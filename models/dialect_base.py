@@ -214,8 +214,8 @@ class Dialect:
 
     @property
     def think_closers(self) -> tuple[str, ...]:
-        """The tags that end thinking: banned until there is a thought."""
-        return tuple(text for text, tag in self.tags.items() if tag.closes == "thinking")
+        """The tags that end thinking, also by opening the answer: banned until there is a thought."""
+        return tuple(text for text, tag in self.tags.items() if tag.closes == "thinking" or tag.leads_to == "answer")
 
     def opening(self, think: bool, said: str) -> str:
         """What is still to come of the fixed text between a mode's marker and the model's own words.

@@ -281,6 +281,18 @@ def test_least_thinking_goes_on_after_the_model_wanted_to_end() -> None:
     assert result_of(scripted_model(THOUGHT), on(min_think_tokens=2)).thinking == "3*4 is 12"
 
 
+def test_least_thinking_gives_way_to_the_deadline() -> None:
+    """Thinking that has to go on for longer than there is time must not cost the answer."""
+    simulation = Simulation()
+    for _ in range(5):
+        simulation.answer(on(), thinking=20)
+    result = simulation.answer(on(min_think_tokens=5000, deadline_s=6.0), thinking=20)
+    assert (result.finish_reason, result.answer != "") == ("stop", True)
+    assert simulation.took_s <= 6.0
+    assert result.thinking.count("Wait, let me check that again.") > 1  # it wanted to answer at once, tag and all
+    assert "its thinking was closed" in result.decision.reason
+
+
 def test_a_model_that_stops_in_mid_thought_is_made_to_answer() -> None:
     """With a limit there is always an answer; a turn that ended inside the thinking had none."""
     model = scripted_model("3*4", "3*4\n</think>\n\n<answer>\n12\n</answer>")
