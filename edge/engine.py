@@ -182,9 +182,7 @@ class Engine:
         if not self._chooses_threads:
             return ThreadChoice(self._most_threads, "asked for")
         if not self.model.backend.changes_threads_freely:
-            return ThreadChoice(
-                self._most_threads, "this backend would have to open the model again for another number"
-            )
+            return ThreadChoice(self._most_threads, "this backend would have to open the model again to use fewer")
         return self._pace.choose_threads(self._most_threads, deadline_s)
 
     def close(self) -> None:

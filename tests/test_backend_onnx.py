@@ -1,4 +1,4 @@
-"""ONNX Runtime keeps the contract: exactly up to float32 at accuracy level 1, and as near as int8 rounding at level 4."""
+"""ONNX Runtime keeps the contract: up to float32 at accuracy level 1, as near as int8 activations are at level 4."""
 
 from __future__ import annotations
 

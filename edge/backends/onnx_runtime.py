@@ -20,7 +20,6 @@ from edge.backends.base import Backend, BackendOptions, PrefillResult
 from edge.backends.memory_plan import plan_context
 from edge.backends.onnx_session import (
     OnnxCache,
-    OnnxSequence,
     OnnxSession,
     first_line,
     load_runtime,
@@ -180,8 +179,8 @@ class OnnxRuntimeBackend(Backend):
 
     def close(self) -> None:
         self._book.close()
-        self._sequences: list[OnnxSequence] = []
-        self._caches: list[OnnxCache] = []
+        self._sequences.clear()
+        self._caches.clear()
 
 
 def _run_watched(run: Callable[[], None], should_stop: Callable[[], bool], options: Any) -> None:

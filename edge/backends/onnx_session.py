@@ -11,6 +11,7 @@ import mmap
 from collections.abc import Sequence
 from functools import cache
 from importlib import import_module
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -69,17 +70,17 @@ class OnnxSession:
         options.log_severity_level = SILENT
         try:
             self._session = runtime.InferenceSession(str(path), options, providers=[CPU_PROVIDER])
-            shapes = {value.name: value.shape for value in self._session.get_inputs()}
-            self.cache_shapes = {
-                name: (int(shape[1]), int(shape[3])) for name, shape in shapes.items() if name.startswith(PAST_NAME)
-            }
-            (self.vocab_size,) = {
-                int(value.shape[2]) for value in self._session.get_outputs() if value.name == "logits"
-            }
-        except (*runtime_errors(), ValueError, TypeError, IndexError) as exc:
+        except runtime_errors() as exc:
             raise BundleError(
                 f"ONNX Runtime cannot load {path} ({first_line(exc)}); fetch the file again or use another model."
             ) from exc
+        inputs = {value.name: value.shape for value in self._session.get_inputs()}
+        caches = {name: (shape[1], shape[3]) for name, shape in inputs.items() if name.startswith(PAST_NAME)}
+        sizes = [value.shape[-1] for value in self._session.get_outputs() if value.name == "logits"]
+        if not caches or not all(isinstance(size, int) for size in (*sizes, *chain(*caches.values()))) or not sizes:
+            raise BundleError(f"The graph {path} has no cache or no logits that this runtime knows; make it again.")
+        self.cache_shapes: dict[str, tuple[int, int]] = caches
+        self.vocab_size: int = sizes[0]
 
     @property
     def kv_bytes_per_token(self) -> int:
@@ -172,12 +173,8 @@ def try_out(path: Path, num_prefill_tokens: int) -> bool:
     """Load the graph, prefill and decode; False where the results are no numbers. Raises what OnnxSession raises."""
     session = OnnxSession(path, num_threads=1)
     sequence = session.bind(OnnxCache(session.cache_shapes, num_prefill_tokens + 1))
-    sequence.run(
-        [index % session.vocab_size for index in range(num_prefill_tokens)],
-        0,
-        wants_logits=False,
-        options=run_options(),
-    )
+    tokens = [index % session.vocab_size for index in range(num_prefill_tokens)]
+    sequence.run(tokens, 0, wants_logits=False, options=run_options())
     sequence.run([0], num_prefill_tokens, wants_logits=True, options=run_options())
     return bool(np.isfinite(sequence.logits).all())
 
