@@ -181,6 +181,8 @@ class Engine:
         """How many threads the next answer with this deadline (None: without one) will use, and why."""
         if not self._chooses_threads:
             return ThreadChoice(self._most_threads, "asked for")
+        if not self.model.backend.changes_threads_freely:
+            return ThreadChoice(self._most_threads, "this backend would have to open the model again to use fewer")
         return self._pace.choose_threads(self._most_threads, deadline_s)
 
     def close(self) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 CPU_FOLDER = "sys/devices/system/cpu"
 CPU_DESCRIPTION_BYTES = 8192  # of /proc/cpuinfo: its first processors; all of it is slow to read on a large server
+WEIGHT_BYTES_A_THREAD = 2**25  # below that threads wait for each other longer than they compute; see docs/LOG.md
 FAST_BY_CAPACITY = 0.5  # cpu_capacity compares whole cores: an A55 beside an A76 has 0.4, a phone's middle core 0.65
 FAST_BY_FREQUENCY = 0.8  # hertz alone flatter a small core: the same A55 has 0.75
 
@@ -38,6 +39,10 @@ class Machine:
         """One thread for each fast core, within the cgroup's limit: more would wait for the slow ones."""
         allowed = len(self.fast_cores) if self.cpu_limit is None else int(self.cpu_limit)
         return max(1, min(len(self.fast_cores), allowed))
+
+    def threads_for(self, weight_bytes: int) -> int:
+        """The default for a model with so many bytes of weights: fewer threads where there is little to share."""
+        return min(self.default_threads, 1 + weight_bytes // WEIGHT_BYTES_A_THREAD)
 
 
 def describe_machine(root: Path = Path("/")) -> Machine:
