@@ -28,6 +28,7 @@ LONG = 0.95
 BEYOND = 1.88  # from the 95th to the 99.9th percentile of a log-normal, in its standard deviations
 MOST_OF_ONE = 1.02  # the weight of one text, and of the prior
 CUT_FACTOR = 2.0  # a text that was cut short would have been longer: how much is not known, so twice
+USUAL = 0.4  # of the thoughts; the rest of the way to the middle is bought by what the answer's reserve leaves over
 SHORTEST_USEFUL, LONGEST_USEFUL = 8, 128  # of thinking, in tokens
 
 
@@ -66,8 +67,8 @@ class LengthModel:
         return max(1, int(middle * (max(high, middle) / middle) ** BEYOND * (1.0 + FEW / lengths.num_recent)))
 
     def useful_thinking(self) -> int:
-        """The fewest thinking tokens that are worth beginning, 8 to 128: one thought in two ends within so many."""
-        return min(max(self.typical("thinking"), SHORTEST_USEFUL), LONGEST_USEFUL)
+        """The fewest thinking tokens that are worth beginning, 8 to 128: two thoughts in five end within so many."""
+        return min(max(int(self._lengths["thinking"].quantile(USUAL)), SHORTEST_USEFUL), LONGEST_USEFUL)
 
     def _has_seen(self, kind: TextKind) -> bool:
         return self._lengths[kind].num_recent >= 0.5
