@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bench_edge.deadline_tables import tables as deadline_tables
+from bench_edge.devices_tables import tables as devices_tables
 from bench_edge.quant_tables import tables as quant_tables
 from bench_edge.report import format_checks
 from bench_edge.speed import speed_table
@@ -31,6 +32,7 @@ PROMISED = (
     *("A.on", "A.off1", "A.off3", "A.auto_acc", "A.auto_tok", "A.judge", "A.auto_rate", "A.int4"),
     *("A.loop_1", "A.loop_2", "A.start"),
 )
+PROMISED_DEVICES = ("E.onnx_decode", "E.onnx_prefill", "E.llama_limit", "E.deadline")
 PROMISED_DEADLINE = (
     *("C.sim", "C.use", "C.cost", "C.real_1", "C.real_2", "C.acc_1", "C.acc_2"),
     *("C.turn_1", "C.turn_2", "C.turn_3"),
@@ -108,9 +110,11 @@ def measured_part() -> str:
     Raises UsageError where a promised figure was not measured.
     """
     think, speed = stored_line("think"), stored_line("speed")
-    deadline, quant = (stored_line(bench) if is_stored(bench) else None for bench in ("deadline", "quant"))
-    checks = [check for line in (think, speed, deadline, quant) if line for check in line["checks"]]
+    names = ("deadline", "quant", "devices")
+    deadline, quant, devices = (stored_line(bench) if is_stored(bench) else None for bench in names)
+    checks = [check for line in (think, speed, deadline, quant, devices) if line for check in line["checks"]]
     promised = PROMISED + (PROMISED_DEADLINE if deadline else ()) + (PROMISED_QUANT if quant else ())
+    promised += PROMISED_DEVICES if devices else ()
     if missing := [name for name in promised if name not in {check["id"] for check in checks}]:
         raise UsageError(f"The stored lines lack {', '.join(missing)}; run make bench, which measures all of them.")
     parts = [
@@ -121,6 +125,7 @@ def measured_part() -> str:
         *((f"4 bits ({made_by(quant)}):", *quant_tables(quant["results"])) if quant else ()),
         f"Speed ({made_by(speed)}):",
         speed_table(speed["results"]),
+        *((f"Devices ({made_by(devices)}):", *devices_tables(devices["results"])) if devices else ()),
     ]
     return "\n\n".join(parts)
 

@@ -131,7 +131,7 @@ def _details(engine: Engine, options: AnswerOptions) -> tuple[str, ...]:
     return (
         f"Model {model.name}, from {model.path}.",
         f"Dialect {model.dialect.name}: {model.dialect_reason}.",
-        f"Backend {backend.name}: a context of {backend.context_size} tokens.",
+        f"Backend {backend.name} ({model.backend_reason}): a context of {backend.context_size} tokens.",
         f"Threads: {threads.num_threads} ({threads.reason}).",
     )
 

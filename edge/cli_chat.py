@@ -22,7 +22,7 @@ Model = Annotated[
         help="A bundle's folder, a GGUF file, org/name on a hub, spark or spark-hunyuan. [default: spark]",
     ),
 ]
-Backend = Annotated[str, typer.Option("--backend", metavar="NAME", help="auto or llama_cpp.")]
+Backend = Annotated[str, typer.Option("--backend", metavar="NAME", help="auto, llama_cpp, onnx or rkllm.")]
 DialectName = Annotated[
     str | None,
     typer.Option("--dialect", metavar="NAME", help="hipo, qwen3, hunyuan or plain. [default: told from the model]"),

@@ -15,7 +15,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from edge import __version__
-from edge.backends.base import Backend
+from edge.backend_choice import rank_backends
+from edge.backends.base import BACKENDS, Backend, BackendOptions
 from edge.engine import load
 from edge.loaded_model import find_dialect
 from edge.machine import describe_machine
@@ -24,7 +25,7 @@ from edge.state import state_folder, write_state
 from models.errors import EdgeError, UsageError
 from models.gguf_file import read_gguf_header
 
-PACKAGES = ("llama-cpp-python", "tokenizers", "numpy", "huggingface-hub", "typer")
+PACKAGES = ("llama-cpp-python", "onnxruntime", "tokenizers", "numpy", "huggingface-hub", "typer")
 PROBE_NAME = "doctor.json"
 MEBIBYTE = 2**20
 DEADLINE_S = 3.0  # an example of one
@@ -76,6 +77,7 @@ def examine(
         "packages": _packages,
         "state folder": _state,
         "model": lambda: model_facts(find_model(model)),
+        "backends": lambda: _backends(find_model(model), num_threads),
         "chat": loaded,
     }
     return Findings({part: _guarded(examination) for part, examination in examinations.items()})
@@ -92,15 +94,17 @@ def write_report(findings: Findings, path: Path) -> None:
 def model_facts(source: ModelSource) -> Facts:
     """What is told by a model's files alone."""
     spoken, reason = find_dialect(source, None)
-    header = read_gguf_header(source.gguf_path)
-    facts: Facts = {
-        "name": source.name,
-        "architecture": header.architecture,
-        "context_trained": header.metadata.get(f"{header.architecture}.context_length", "not said"),
-        "weights": str(source.gguf_path),
-        "weights_bytes": source.gguf_path.stat().st_size,
-        "dialect": f"{spoken.name} ({reason})",
-    }
+    facts: Facts = {"name": source.name}
+    if source.bundle is None:
+        header = read_gguf_header(source.gguf_path)
+        facts["architecture"] = header.architecture
+        facts["context_trained"] = header.metadata.get(f"{header.architecture}.context_length", "not said")
+    else:
+        facts["architecture"] = source.bundle.spec.family
+        facts["context_trained"] = source.bundle.spec.context_length
+    for role, path in source.weights.items():
+        facts[f"weights_{role}"] = f"{path} ({path.stat().st_size} bytes)"
+    facts["dialect"] = f"{spoken.name} ({reason})"
     if source.bundle is not None:
         facts["recipe"] = json.dumps(dict(source.bundle.manifest.recipe))
         facts["source"] = source.bundle.manifest.source
@@ -148,13 +152,20 @@ def _state() -> Facts:
     return {"folder": str(folder)}
 
 
+def _backends(source: ModelSource, num_threads: int | None) -> Facts:
+    """Every backend: how it does, or why it is not used. Those that can are timed."""
+    facts: Facts = {name: f"not used: the model has no {row.weights_role} weights" for name, row in BACKENDS.items()}
+    ranked = rank_backends(source, BackendOptions(num_threads=num_threads), times_all=True)
+    return facts | {each.name: each.reason if each.is_usable else f"not used: {each.reason}" for each in ranked}
+
+
 def _loaded(
     path: str | None, backend: str, dialect: str | None, context_size: int | None, num_threads: int | None
 ) -> Facts:
     with load(path, backend=backend, dialect=dialect, context_size=context_size, num_threads=num_threads) as engine:
         model, device, hurried = engine.model, engine.model.backend, engine.threads_for(DEADLINE_S)
         facts: Facts = {
-            "backend": device.name,
+            "backend": f"{device.name} ({model.backend_reason})",
             "threads": f"{device.num_threads} ({'asked for' if num_threads else THREADS_REASON})",
             "threads_under_a_deadline": f"{hurried.num_threads} ({hurried.reason})",
             "context_tokens": device.context_size,
@@ -162,19 +173,21 @@ def _loaded(
             "kv_MiB_at_full_context": round(device.context_size * device.kv_bytes_per_token / MEBIBYTE, 1),
             "dialect": f"{model.dialect.name} ({model.dialect_reason})",
         }
-        return facts | _llama_cpp(device)
+        facts |= _tried(device)
+        return facts | {f"note_{number}": note for number, note in enumerate(engine.notes, 1)}
 
 
-def _llama_cpp(device: Backend) -> Facts:
+def _tried(device: Backend) -> Facts:
+    """What a backend with a self-test tells of it."""
     from edge.backends.llama_cpp import LlamaCppBackend
+    from edge.backends.onnx_runtime import OnnxRuntimeBackend
 
-    if not isinstance(device, LlamaCppBackend):
+    if not isinstance(device, LlamaCppBackend | OnnxRuntimeBackend):
         return {}
     test = device.self_test
     verdict = f"fast kernels die ({test.death})" if test.death else "passed"
-    facts: Facts = {
+    return {
         "context_because": device.context_reason,
         "self_test": f"{verdict}, {'remembered' if test.is_remembered else 'tried now'}",
         "mode": test.mode,
     }
-    return facts | {f"note_{number}": note for number, note in enumerate(device.notes, 1)}

@@ -94,7 +94,7 @@ class Engine:
     @property
     def notes(self) -> tuple[str, ...]:
         """Sentences that a user should see once: a safe mode, a smaller context, what a dialect cannot do."""
-        notes, note = self.model.backend.notes, self.model.dialect.note
+        notes, note = (*self.model.notes, *self.model.backend.notes), self.model.dialect.note
         return (*notes, note) if note else notes
 
     def stream(

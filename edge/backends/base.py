@@ -114,20 +114,26 @@ ONNX_REQUIREMENT = "onnxruntime>=1.31,<2"
 
 @dataclass(frozen=True, slots=True)
 class BackendRow:
-    """Where a backend's class is, what installs its package, and the role of the bundle file with its weights."""
+    """Where a backend's class is, what installs its package, and the role of the bundle file with its weights.
+
+    ``package`` is the name that is imported, None for a library that no package brings.
+    """
 
     module: str
     class_name: str
     install: str
     weights_role: str
+    package: str | None = None
 
 
 # In the order of choice where nothing else is known.
 BACKENDS: dict[str, BackendRow] = {
     "llama_cpp": BackendRow(
-        "edge.backends.llama_cpp", "LlamaCppBackend", f"pip install '{LLAMA_CPP_REQUIREMENT}'", "gguf"
+        "edge.backends.llama_cpp", "LlamaCppBackend", f"pip install '{LLAMA_CPP_REQUIREMENT}'", "gguf", "llama_cpp"
     ),
-    "onnx": BackendRow("edge.backends.onnx_runtime", "OnnxRuntimeBackend", f"pip install '{ONNX_REQUIREMENT}'", "onnx"),
+    "onnx": BackendRow(
+        "edge.backends.onnx_runtime", "OnnxRuntimeBackend", f"pip install '{ONNX_REQUIREMENT}'", "onnx", "onnxruntime"
+    ),
     "rkllm": BackendRow(
         "edge.backends.rkllm", "RkllmBackend", "copy librkllmrt.so 1.3.0 from Rockchip's rknn-llm to /usr/lib", "rkllm"
     ),
