@@ -56,6 +56,8 @@ WORD_GROUPS: dict[str, str] = {
         equilibrium enthalpy circuit polygon cube sphere
         整除 方程 不等式 概率 函数 数列 追及 盈亏 数字 自然数 整数 奇数 偶数 坐标 整数解 排列 组合 向量 导数 积分 极限 矩阵
         摩擦 反应 电路 加速度 质量 摩尔""",
+    "options": """a. b. c. d. e. (a) (b) (c) (d) a) b) c) d) a、 b、 c、 d、 a． b． c． d． (1) (2) (3) (4)
+        （a） （b） （c） （d） ① ② ③ ④""",
     "one digit": "0",
     "two digits": "00",
     "more digits": "000 0000 00000 000000 0000000 0,000 00,000 000,000",

@@ -24,8 +24,8 @@ from models.router.school import draw_school
 
 LANGUAGES = ("en", "zh")
 # Made prompts of each kind in a whole training, both languages together.
-MADE = {"simple request about a passage": 7000, "problem behind a passage": 2500, "school": 9000, "puzzle": 5000,
-    "reasoning": 8000, "everyday": 6000, "problem left aside": 1500}  # fmt: skip
+MADE = {"simple request about a passage": 9000, "problem behind a passage": 3500, "school": 9000, "puzzle": 5000,
+    "reasoning": 8000, "everyday": 8000, "problem left aside": 1500}  # fmt: skip
 # By number of steps, from 0: an answer without any reasoning fails more steeply than the public target says.
 STEP_TARGETS = (0.2, 0.2, 0.35, 0.5, 0.62, 0.72, 0.8, 0.86)
 WEIGHTS = {"clinc": 0.5, "chatterbot": 1.5, "mmlu": 1.2, "gsm8k": 1.5}  # of a prompt of a source; 1 for the others
@@ -99,17 +99,24 @@ def _wrapped(rng: Random, public: Sequence[Row]) -> Iterator[Row]:
 
 
 def _made(rng: Random, public: Sequence[Row], size: float) -> Iterator[Row]:
-    easy = {
-        language: [row.text for row in public if row.language == language and row.target < 0.1] or ["..."]
-        for language in LANGUAGES
-    }
+    lines = {language: _lines(public, language) for language in LANGUAGES}
     hard = {
         language: [row for row in public if row.language == language and row.target > 0.4] for language in LANGUAGES
     }
     for kind, count in MADE.items():
         for place in range(int(count * size)):
             language = LANGUAGES[place % 2]
-            yield from _make(rng, kind, language, easy[language], hard[language])
+            yield from _make(rng, kind, language, lines[language], hard[language])
+
+
+def _lines(public: Sequence[Row], language: str) -> list[str]:
+    """What passages are made of: commands and small talk, and sentences of exam questions, so that no word tells a
+    passage from a question."""
+    own = [row for row in public if row.language == language]
+    lines = [row.text for row in own if row.source in ("clinc", "crosswoz", "chatterbot")]
+    stems = [_stem(row.text) for row in own if row.source == "mmlu"]
+    sentences = [f"{part.strip().rstrip('.')}." for stem in stems for part in stem.split(". ")]
+    return [*lines, *(sentence for sentence in sentences if 40 < len(sentence) < 300)] or ["..."]
 
 
 def _make(rng: Random, kind: str, language: str, lines: Sequence[str], hard: Sequence[Row]) -> Iterable[Row]:
@@ -139,6 +146,11 @@ def _passage(rng: Random, language: str, lines: Sequence[str], hard: Sequence[Ro
     if hard and rng.random() < 0.15:
         lines = [row.text for row in rng.sample(hard, min(len(hard), 8))]
     return make_passage(rng, language, lines)
+
+
+def _stem(question: str) -> str:
+    """What stands before the options of an exam question."""
+    return question.partition("\nA. ")[0]
 
 
 def _problem(rng: Random, language: str, hard: Sequence[Row]) -> tuple[str, float]:

@@ -139,7 +139,27 @@ Many readers wrote to say how much the story of {name} had moved them.
 The committee will vote on the {thing} after hearing {name} and two independent advisers.
 Trade along the river made the town rich, and its merchants built tall houses of red brick.
 She opened the letter slowly, read the first line twice, and put it back into the drawer.
-The new law requires companies to publish how they use personal data.""",
+The new law requires companies to publish how they use personal data.
+At {n} o'clock the lights went out, and nobody at {place} knew where the candles were.
+Sales grew by {n} percent in the first quarter, mostly thanks to the {thing}.
+Dear {name}, thank you for your message about the {thing}; we will look into it by {day}.
+From the window one could see the river, two barges, and the roofs of {place}.
+The museum opened in 1904, burned down {n} years later, and was rebuilt in brick.
+My order number is {n}0{n}, and I would like to return the item that arrived on {day}.
+Whales can hold their breath for more than an hour, and they sing to find one another.
+The river floods the fields every spring and leaves behind a dark, fertile mud.
+{name}: could you send me the file again? {other}: of course, give me five minutes.
+In conclusion, the results suggest that sleep improves memory, but more research is needed.
+Patients were given either the drug or a sugar pill, and neither they nor their doctors knew which.
+Mix the flour with {n} grams of butter, add the eggs one by one, and let the dough rest.
+The king signed the decree reluctantly, for he needed the support of the northern lords.
+Turn left behind {place}, follow the path for {n} metres, and you will see the gate.
+I have been using this phone for {n} weeks, and the camera is better than I thought.
+Critics called the film slow, but the audience at {place} applauded for ten minutes.
+Stars of this type burn their hydrogen quickly and end in a bright explosion.
+All staff must complete the {thing} by {day}; questions go to {other}.
+Once upon a time a miller had three sons, a mill, a donkey, and a cat.
+The article argues that cities should plant more trees, since shade lowers temperatures.""",
     "zh": """{name}在{day}表示，{place}的{thing}将在{n}周内完工。
 关于{thing}的讨论已经持续了很久，大家的看法并不一致。
 据{name}介绍，上个月约有{n}人参观了{place}，超出了所有人的预期。
@@ -167,7 +187,31 @@ The new law requires companies to publish how they use personal data.""",
 委员会将在听取{name}和两位独立顾问的意见后，对{thing}进行表决。
 河上的贸易让小镇富裕起来，商人们盖起了高高的红砖房。
 她慢慢打开信，把第一行读了两遍，又放回了抽屉里。
-新规定要求企业公布使用个人信息的方式。""",
+新规定要求企业公布使用个人信息的方式。
+晚上{n}点突然停电，{place}里没有人知道蜡烛放在哪里。
+第一季度销售额增长了百分之{n}，主要得益于{thing}。
+{name}您好，感谢来信询问{thing}，我们会在{day}之前给您答复。
+从窗口望出去，可以看到河、两条驳船，还有{place}的屋顶。
+博物馆建于一九零四年，{n}年后毁于大火，后来用砖重新修建。
+我的订单号是{n}0{n}，{day}收到的商品想要退货。
+鲸鱼可以屏住呼吸一个多小时，它们用歌声寻找同伴。
+每年春天河水漫过田野，留下一层肥沃的黑土。
+{name}：文件能再发我一遍吗？{other}：好的，稍等五分钟。
+综上所述，结果表明睡眠有助于记忆，但仍需要更多研究。
+病人分别服用药物或安慰剂，他们和医生都不知道是哪一种。
+面粉里加{n}克黄油，逐个打入鸡蛋，揉好后静置。
+国王很不情愿地签了字，因为他需要北方贵族的支持。
+在{place}后面左转，沿小路走{n}米，就能看到大门。
+这部手机用了{n}周，拍照比想象中好，就是有点重。
+影评人说电影节奏太慢，可{place}的观众鼓掌了十分钟。
+这类恒星很快烧完氢，最后在一次明亮的爆炸中结束。
+全体员工须在{day}前完成{thing}，有问题请找{other}。
+从前有个磨坊主，他有三个儿子、一座磨坊、一头驴和一只猫。
+文章认为城市应该多种树，因为树荫可以降低气温。
+奶奶把晒干的橘子皮收进罐子里，说冬天泡水喝最好。
+球队上半场落后一球，下半场换人之后连进两球，最终获胜。
+老街上的茶馆重新开张，门口挂着红灯笼，里面坐满了客人。
+春天来了，柳树发芽，孩子们在河边放风筝。""",
 }
 DAYS = {
     "en": ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "yesterday"],

@@ -97,6 +97,92 @@ Explain this text to a ten-year-old in two sentences.""",
 用两句话给小学生讲讲这段话。
 把下面的聊天记录归纳一下。""",
 }
+ASKING = {
+    "en": ("", "", "Please ", "Can you ", "Could you please ", "I need you to ", "Help me ", "Your task: "),
+    "zh": ("", "", "请", "帮我", "麻烦你", "能不能", "我需要你", "任务："),
+}
+DOING = {
+    "en": (
+        "summarize {it}", "sum {it} up", "condense {it}", "translate {it} into {lang}", "put {it} into plain English",
+        "rewrite {it} for children", "proofread {it}", "correct {it}", "rephrase {it}", "shorten {it}", "outline {it}",
+        "label {it} with a topic", "extract the names from {it}", "extract the dates in {it}", "list the people in {it}",
+        "pull the prices out of {it}", "tell me what happens in {it}", "tell me who wrote {it}", "give {it} a title",
+        "turn {it} into bullet points", "turn {it} into a table", "format {it} as JSON", "answer {it} politely",
+        "explain {it} briefly", "name the main point of {it}", "quote one sentence of {it}", "tidy {it} up",
+        "find the place that {it} mentions", "describe the mood of {it}", "make {it} more formal", "read {it} and say who it is about",
+        "write down all figures in {it}", "collect the questions in {it}", "say in one line what {it} is about",
+    ),
+    "zh": (
+        "总结{it}", "概括{it}", "把{it}翻译成{lang}", "把{it}改写得通俗一点", "校对{it}", "修改{it}里的病句", "换个说法重写{it}",
+        "缩短{it}", "给{it}列个提纲", "给{it}打上主题标签", "从{it}里提取人名", "列出{it}中的日期", "找出{it}里的价格",
+        "说说{it}讲了什么", "给{it}起个标题", "把{it}整理成要点", "把{it}做成表格", "把{it}转成JSON", "礼貌地回复{it}", "简单解释{it}",
+        "说出{it}的中心思想", "摘抄{it}里的一句话", "整理{it}", "找出{it}里提到的地点", "描述{it}的情绪", "把{it}写得正式一些",
+        "读完{it}后说说是写谁的", "抄下{it}里所有的数字", "收集{it}里的问题", "用一句话说明{it}的内容",
+    ),
+}  # fmt: skip
+WHICH = {
+    "en": ("the following", "this", "the", "the above", "my", "this short"),
+    "zh": ("下面的", "这", "上面的", "我的", "以下", ""),
+}
+OBJECTS = {
+    "en": [
+        "text",
+        "passage",
+        "article",
+        "email",
+        "letter",
+        "notes",
+        "conversation",
+        "review",
+        "message",
+        "report",
+        "paragraph",
+        "document",
+        "post",
+        "story",
+        "transcript",
+        "abstract",
+        "comment",
+        "memo",
+        "announcement",
+        "chapter",
+    ],
+    "zh": [
+        "文章",
+        "短文",
+        "邮件",
+        "信",
+        "笔记",
+        "对话",
+        "评论",
+        "消息",
+        "报告",
+        "段落",
+        "文档",
+        "帖子",
+        "故事",
+        "聊天记录",
+        "摘要",
+        "通知",
+        "公告",
+        "新闻",
+        "材料",
+        "文字",
+    ],
+}
+
+
+def composed(rng: Random, language: str) -> str:
+    """A simple request put together from parts, so that no wording is learned by heart."""
+    it = f"{rng.choice(WHICH[language])} {rng.choice(OBJECTS[language])}"
+    doing = rng.choice(DOING[language])
+    text = rng.choice(ASKING[language]) + doing.format(
+        it=it if language == "en" else it.replace(" ", ""), lang=rng.choice(LANGUAGES[language])
+    )
+    text = text[0].upper() + text[1:]
+    return text + rng.choice((".", ":", "", ", please.") if language == "en" else ("。", "：", "", "，谢谢。"))
+
+
 REFERENCES = {"en": ("above", "below", "", ""), "zh": ("上面", "下面", "以上", "以下", "", "")}
 LANGUAGES = {
     "en": ("German", "French", "Chinese", "Spanish", "English", "Japanese"),
@@ -171,7 +257,23 @@ Rewrite in passive voice: The {animal} ate the {food}.
 Classify as fruit or animal: {animal}, {food}.
 Is "I love this {food}" positive or negative?
 What is 2+2?
-What is {small} plus {small}?""",
+What is {small} plus {small}?
+Book a table for {small} at {small} pm.
+Find a hotel under {price} dollars near the airport in {country}.
+I need a cheap place to stay with wifi, at most {price} a night.
+Transfer ${price} from savings to checking.
+How much is a ticket to {country}?
+How long does it take to get from the station to the museum?
+Set the thermostat to 21 degrees.
+Order {small} portions of {food}, please.
+Is the shop open on Sunday at {small}?
+Which bus goes to the zoo?
+What does {food} cost?
+How many calories are in {food}?
+My flight leaves at {small}:30, when should I be there?
+Show me restaurants rated above 4.{small} with {food}.
+Can you change my appointment from {small} to 4 o'clock?
+And how far is that from the hotel?""",
     "zh": """{country}的首都是哪里？
 {book}是谁写的？
 “{word}”是什么意思？
@@ -226,7 +328,27 @@ git commit是做什么的？
 “我很喜欢这个{food}”是好评还是差评？
 李白是哪个朝代的诗人？
 中国最长的河流是什么？
-{small}加{small}等于几？""",
+{small}加{small}等于几？
+帮我订今晚{small}点{small}个人的位子。
+想找一家人均{price}元左右、能吃到{food}的店。
+有没有{price}元以下、带早餐的酒店？
+推荐一个评分4.{small}分以上的餐馆。
+去博物馆的门票多少钱？玩多久合适？
+从火车站到动物园怎么坐车？要多长时间？
+好的，那家店的电话和营业时间是多少？
+我想住便宜一点的酒店，最低价格在{price}到500元，有停车场。
+打一辆车，从机场到市中心，车牌告诉我。
+{food}一斤多少钱？
+附近地铁站叫什么？离酒店多远？
+行，再帮我看看周边有什么好玩的，最好免费。
+下午{small}点以后还开门吗？
+请问这几个景点里哪个评分最高？
+转{price}元给妈妈。
+空调调到26度。
+我要{small}份{food}，送到公司。
+明天去{country}的机票多少钱？
+如果没有的话，换一家人均{price}元以内的。
+收到，还有别的选择吗？人均消费不超过{price}。""",
 }
 FILL = {
     "en": {
@@ -286,10 +408,12 @@ AFTER = {
 
 def about_passage(rng: Random, language: str, passage: str) -> str:
     """A simple request about ``passage``, before or behind it."""
-    pattern = rng.choice(ABOUT_PASSAGE[language].split("\n"))
-    request = pattern.format(
-        ref=rng.choice(REFERENCES[language]), n=rng.randint(1, 6), lang=rng.choice(LANGUAGES[language])
-    )
+    if rng.random() < 0.5:
+        request = composed(rng, language)
+    else:
+        request = rng.choice(ABOUT_PASSAGE[language].split("\n")).format(
+            ref=rng.choice(REFERENCES[language]), n=rng.randint(1, 6), lang=rng.choice(LANGUAGES[language])
+        )
     frame = rng.choice(FRAMES)
     if language == "zh":
         frame = frame.replace("Text: ", "文章：").replace('"""', rng.choice(('"""', "“")))
@@ -301,6 +425,7 @@ def everyday(rng: Random, language: str) -> str:
     pattern = rng.choice(EVERYDAY[language].split("\n"))
     while "{small}" in pattern:
         pattern = pattern.replace("{small}", str(rng.randint(1, 9)), 1)
+    pattern = pattern.replace("{price}", str(10 * rng.randint(3, 40)))
     return pattern.format(**{name: rng.choice(words) for name, words in FILL[language].items()})
 
 
