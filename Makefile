@@ -48,6 +48,8 @@ test-arm: $(STAMP) ## the model and some tests on an emulated Arm machine (Debia
 bench: $(DEV_STAMP) ## measure what the README and the model card claim, and write it there (an hour or more)
 	$(BIN)/edge bench think --json --float-checkpoint models/spark/checkpoint \
 		--store docs/measured/think.json --card models/spark/checkpoint/README.md
+	$(BIN)/edge bench think --json --model spark-hunyuan --float-checkpoint models/spark_hunyuan/checkpoint \
+		--store docs/measured/think-hunyuan.json --card models/spark_hunyuan/checkpoint/README.md
 	$(BIN)/edge bench speed --json --shape hunyuan-1.8b --folder runs --store docs/measured/speed.json
 	$(BIN)/edge bench deadline --json --folder runs --picture docs/measured/deadline.png --store docs/measured/deadline.json
 	$(BIN)/python -m bench_edge.readme --write

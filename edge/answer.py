@@ -76,13 +76,15 @@ def stream_answer(
     is_complete = opening.prefill(pace.speed)
     log.prefilled(opening.start_s, opening.num_prompt, opening.num_forced, opening.cached_tokens or 0)
     controller = Controller(limits, pace.speed, opening.tokens, clock())
+    sampler = make_sampler(model, options)
+    model.backend.run_ahead(sampler.is_greedy and shape is None)
     make_loop: Callable[..., TokenLoop] = TokenLoop if shape is None else partial(DocumentLoop, shape=shape)
     loop = make_loop(
         model,
         sequence,
         opening.tokens,
         parser=parser,
-        sampler=make_sampler(model, options),
+        sampler=sampler,
         log=log,
         controller=controller,
         forced_text=forced_text,

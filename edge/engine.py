@@ -43,7 +43,7 @@ def load(
     num_threads: int | None = None,
     dialect: str | None = None,
 ) -> Engine:
-    """Open ``model`` (a bundle's folder, a GGUF file, or None for the embedded model) and keep it open.
+    """Open ``model`` (a bundle's folder, a GGUF file, an embedded model's name, or None for spark) and keep it open.
 
     ``org/name`` is a model that ``edge models pull`` has fetched from a hub; nothing is fetched here.
     ``context_size`` is in tokens. None, and ``"auto"`` for ``backend``, mean: chosen for this machine.

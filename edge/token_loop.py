@@ -113,7 +113,7 @@ class TokenLoop:
             if is_stopped():
                 return "stopped"
             banned = self._banned + banned_here.get(len(tokens), ()) if banned_here else self._banned
-            token = pick(logits(sequence), banned)
+            token = pick(logits(sequence, banned), banned)
             action = see(clock(), stage, text, wants_answer())
             if action != "go" or token in stop_ids:
                 end = self._finish(token in stop_ids, action, stage)

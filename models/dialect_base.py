@@ -141,18 +141,26 @@ class MarkLayout:
         yield _mark(after)
 
     def _calls(self, message: Message) -> Iterator[Part]:
-        for number, call in enumerate(message.tool_calls if self.tool_format else ()):
-            assert self.tool_format is not None
+        if not message.tool_calls or self.tool_format is None:
+            return
+        margin, (opening, closing) = self.tool_format.margin, self.tool_format.calls
+        lead = f"{margin if message.content else ''}{opening}"
+        for call in message.tool_calls:
             before, after = self.tool_format.call
-            yield _mark(f"\n{before}\n" if number or message.content else f"{before}\n")
-            yield from (Part(call.text, is_control=False), _mark(f"\n{after}"))
+            yield _mark(f"{lead}{before}{margin}")
+            yield from (Part(self.tool_format.write(call), is_control=False), _mark(f"{margin}{after}"))
+            lead = "\n"
+        yield _mark(closing)
 
     def _results(self, messages: Iterable[Message]) -> Iterator[Part]:
         assert self.tool_format is not None
+        margin, (lead, closing) = self.tool_format.margin, self.tool_format.results
         before, after = self.tool_format.result
-        for number, message in enumerate(messages):
-            yield _mark(f"\n{before}\n" if number else f"{before}\n")
-            yield from (Part(message.content, is_control=False), _mark(f"\n{after}"))
+        for message in messages:
+            yield _mark(f"{lead}{before}{margin}")
+            yield from (Part(message.content, is_control=False), _mark(f"{margin}{after}"))
+            lead = "\n"
+        yield _mark(closing)
 
 
 @dataclass(frozen=True, slots=True)

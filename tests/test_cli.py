@@ -351,10 +351,43 @@ def test_state_folder_that_cannot_be_written(few: list[str], tmp_path: Path, has
         (["--when-full", "explode"], "'explode'"),
         (["--when-full", "drop"], "--when-full"),
         (["--session", "no/such/folder/chat"], "no/such/folder/chat"),
+        (["--tools", "no/such/tools.json"], "no/such/tools.json"),
     ],
 )
 def test_wrong_use_is_one_sentence(few: list[str], arguments: list[str], named: str) -> None:
     assert named in complaint(call(CHAT, "hi", *few, *arguments), 2)
+
+
+TOOLS = '[{"type": "function", "function": {"name": "weather"}}]'
+
+
+@pytest.mark.parametrize(
+    ("text", "more", "named"),
+    [
+        ("[{", [], "not JSON"),
+        ("{}", [], "write a JSON list"),
+        ("[]", [], "at least one"),
+        ('[{"name": "weather"}]', [], "Tool 1 is not of the form"),
+        (TOOLS, ["--grammar", "GRAMMAR"], "a grammar and there are tools"),
+        (TOOLS, ["--dialect", "plain"], "the dialect plain of tiny"),
+    ],
+)
+def test_tools_that_cannot_be_used_are_one_sentence(
+    few: list[str], tmp_path: Path, text: str, more: list[str], named: str
+) -> None:
+    (tmp_path / "tools.json").write_text(text)
+    (tmp_path / "GRAMMAR").write_text('start: "a"')
+    more = [str(tmp_path / word) if word == "GRAMMAR" else word for word in more]
+    assert named in complaint(call(CHAT, "hi", *few, "--tools", str(tmp_path / "tools.json"), *more), 2)
+
+
+def test_tools_stand_in_the_prompt(few: list[str], tmp_path: Path) -> None:
+    (tmp_path / "tools.json").write_text(TOOLS)
+    usages = [
+        json.loads(call(CHAT, "hi", "--json", *few, *more).stdout)["usage"]["prompt_tokens"]
+        for more in ([], ["--tools", str(tmp_path / "tools.json")])
+    ]
+    assert usages[1] > usages[0] + 50
 
 
 @pytest.mark.parametrize("arguments", [[], ["models"], ["dance"], ["bench"], ["--verbose", "chat", "hi"]])

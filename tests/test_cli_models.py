@@ -94,6 +94,17 @@ def test_one_line_from_a_name_to_an_answer(hub: Hub, tmp_path: Path, monkeypatch
     assert hub.requests == []
 
 
+def test_embedded_models_are_known_by_name() -> None:
+    lines = succeed(EDGE, "models", "list").splitlines()
+    assert [line.split("MB  ")[1] for line in lines[:2]] == [
+        "spark (embedded, the default)",
+        "spark-hunyuan (embedded)",
+    ]
+    assert "dialect: hunyuan" in succeed(EDGE, "models", "inspect", "spark-hunyuan")
+    assert "files are as they were written" in succeed(EDGE, "models", "verify", "spark-hunyuan")
+    assert answer_of("spark-hunyuan")["model"] == "spark-hunyuan"
+
+
 def test_pull_list_inspect_verify_remove(hub: Hub, tmp_path: Path) -> None:
     hub.add_folder(NAME, write_tiny_checkpoint(tmp_path / "source", dtype="bfloat16"))
     assert "is ready" in succeed(EDGE, "models", "pull", NAME)

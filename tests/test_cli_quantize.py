@@ -47,6 +47,11 @@ def test_wide_roles_are_a_list(wide: str, roles: tuple[str, ...]) -> None:
     assert recipe_options({}, wide=wide, calibration=None, is_float=True)["wide"] == roles
 
 
+def test_formats_may_be_several() -> None:
+    options = recipe_options({"file_formats": ["gguf"]}, wide=None, calibration=None, is_float=True)
+    assert QuantRecipe(**options).file_formats == ("gguf",)
+
+
 def test_progress_says_what_is_left() -> None:
     assert progress_text(0, 32, "block 0", None) == "1/32 block 0"
     assert progress_text(2, 32, "block 2", 300.0) == "3/32 block 2, about 5 minutes left"

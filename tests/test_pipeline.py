@@ -51,6 +51,7 @@ def test_a_checkpoint_becomes_a_bundle(tmp_path: Path, family: str, dialect: str
         "wide": ["embedding", "head"],
         "asymmetric": False,
         "method": "rtn",
+        "file_formats": ["gguf"],
     }
     assert str(tmp_path) not in (tmp_path / "out" / "bundle.json").read_text()
     assert bundle.tokenizer_path.read_bytes() == (source / "tokenizer.json").read_bytes()
@@ -287,6 +288,9 @@ def test_a_wrong_sampling_value_is_named(tmp_path: Path) -> None:
         ({"group_size": 48}, "group_size is 48"),
         ({"group_size": 0}, "group_size is 0"),
         ({"scale": "best"}, "scale is 'best'"),
+        ({"file_formats": ("pickle",)}, "format 'pickle' is unknown"),
+        ({"file_formats": ()}, "name one or more"),
+        ({"file_formats": ("gguf", "gguf")}, "each once"),
         ({"wide": ("attention",)}, "role 'attention'"),
         ({"wide": ("final_norm",)}, "role 'final_norm'"),
     ],

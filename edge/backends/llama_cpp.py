@@ -158,7 +158,7 @@ class LlamaCppBackend(Backend):
         if self._logits_owner == sequence:
             self._logits_owner = None
 
-    def logits(self, sequence: int) -> NDArray[np.float32]:
+    def logits(self, sequence: int, banned: Sequence[int] = ()) -> NDArray[np.float32]:
         if self._logits_owner == sequence:
             return self._open.logits()
         self._book.held(sequence)

@@ -37,7 +37,7 @@ def package_folder() -> Path:
     """Where llama-cpp-python is installed, found without loading it. Raises BackendError where it is not."""
     spec = importlib.util.find_spec("llama_cpp")
     if spec is None or not spec.submodule_search_locations:
-        raise BackendError(f"llama-cpp-python is not installed; run: {BACKENDS['llama_cpp'][2]}")
+        raise BackendError(f"llama-cpp-python is not installed; run: {BACKENDS['llama_cpp'].install}")
     return Path(next(iter(spec.submodule_search_locations)))
 
 
