@@ -108,7 +108,13 @@ def stream_answer(
         malformed_tool_calls=parser.num_malformed_calls,
         document=loop.document,
     )
-    pace.learn(result, opening.num_prompt + opening.num_forced, controller.steps_s, closed_by=loop.closed_by)
+    pace.learn(
+        result,
+        opening.num_prompt + opening.num_forced,
+        controller.steps_s,
+        closed_by=loop.closed_by,
+        opening_tokens=log.opening_tokens,
+    )
     yield StreamEvent("done", result=result)
 
 

@@ -59,6 +59,7 @@ def plan_answer(
     is_new = due.at_s is not None and not pace.speed.is_measured
     if due.at_s is not None:
         opening.prefill_prompt(pace.speed)
+    close_tokens, line_tokens = forced_text.num_closing_tokens
     bounds = Bounds(
         context_tokens=opening.num_prompt,
         room_tokens=model.backend.context_size - opening.num_prompt,
@@ -66,7 +67,7 @@ def plan_answer(
         think_tokens=options.think_tokens,
         max_tokens=options.max_tokens,
         open_tokens=opening.num_forced,
-        close_tokens=forced_text.num_closing_tokens,
+        close_tokens=close_tokens + line_tokens,
         least_answer_tokens=0 if shape is None else len(forced_text.encode(shape.shortest)),
     )
     plan = plan_thinking(decision, bounds, pace.speed, pace.lengths)
@@ -77,7 +78,8 @@ def plan_answer(
         deadline_s=due.at_s if due.at_s is None or shape is None else due.at_s - shape.end_s,
         think_tokens=plan.think_tokens,
         answer_tokens=plan.answer_tokens,
-        close_tokens=bounds.close_tokens,
+        close_tokens=close_tokens,
+        line_tokens=line_tokens,
         watches_answer=True,
     )
     return plan, limits

@@ -20,8 +20,8 @@ Think = Literal["auto", "on", "off"]
 Phase = Literal["judge", "gap", "thinking", "answer", "done"]
 
 CLOSING_LINES = {
-    "en": "Time is short, so I answer now from what I have.",
-    "zh": "时间不多了，我根据目前的思考作答。",
+    "en": "No more time.",
+    "zh": "没有时间了。",
 }
 WAIT_LINES = {"en": "Wait, let me check that again.", "zh": "等等，我再检查一遍。"}
 STEP_REQUESTS = {"en": "Think step by step, then give the answer.", "zh": "请一步一步思考，然后给出答案。"}

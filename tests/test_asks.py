@@ -18,7 +18,7 @@ from models.dialect import DIALECTS
 from models.errors import PromptError, UsageError
 
 THOUGHT = "3*4 is 12\n</think>\n\n<answer>\n12\n</answer>"
-SOFT_CLOSE = "\nTime is short, so I answer now from what I have.\n</think>\n\n<answer>\n"
+SOFT_CLOSE = "\nNo more time.\n</think>\n\n<answer>\n"
 
 
 def answered(model: LoadedModel, question: str = "3*4?", **options: object) -> Answer:

@@ -28,7 +28,7 @@ from models.dialect import DIALECTS
 from models.errors import UsageError
 
 THOUGHT = "3*4 is 12\n</think>\n\n<answer>\n12\n</answer>"
-CLOSED_SOFT = "Time is short, so I answer now from what I have."
+CLOSED_SOFT = "No more time."
 
 
 class Simulation:
@@ -105,6 +105,17 @@ def test_endless_thinking_uses_the_time_and_answers() -> None:
     assert 5.0 < simulation.took_s <= 6.0
     assert result.decision.reason.endswith("its thinking was closed for the deadline")
     assert result.timings.close_s > 0
+
+
+def test_closed_thoughts_and_tags_teach_no_answer_lengths() -> None:
+    """A closing writes the tags before the answer itself; to keep time for them again closed it too early."""
+    simulation = Simulation()
+    simulation.answer(on(), thinking=20, answer=10)
+    lengths = simulation.pace.lengths
+    assert lengths.typical("thought_answer") in (10, 11)
+    simulation.answer(on(deadline_s=6.0), thinking=math.inf, answer=30)
+    assert lengths.typical("thought_answer") in (10, 11)
+    assert lengths.typical("closed_answer") in (30, 31)
 
 
 def test_a_new_device_is_measured_with_the_prompt_and_says_so() -> None:
