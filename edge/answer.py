@@ -128,11 +128,13 @@ def _plan(
     shape: AnswerShape | None,
 ) -> tuple[Decision, StreamParser, Limits]:
     """Decide, render, and plan where anything is limited; the prompt of what came out is rendered last."""
-    decision = decide(options.think, has_judge=model.dialect.has_judge, default_think=model.dialect.default_think)
+    difficulty = model.difficulty(opening.messages) if options.think == "auto" else None
+    decision = decide(options.think, has_judge=model.dialect.has_judge, difficulty=difficulty)
     parser = opening.render(think_mode(decision))
     if not options.has_limits:
         return decision, parser, Limits()
-    plan, limits = plan_answer(model, options, decision, opening, pace, due, forced_text, shape)
+    gain = None if difficulty is None else difficulty.score
+    plan, limits = plan_answer(model, options, decision, opening, pace, due, forced_text, shape, gain=gain)
     if plan.think is not decision.think:
         parser = opening.render(think_mode(plan.decision))
     return plan.decision, parser, limits

@@ -17,7 +17,11 @@ from models.gguf_tokenizer import tokenizer_from_gguf
 from models.tokenizer import BpeChatTokenizer, ChatTokenizer, stop_token_ids
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from edge.backends.llama_cpp import LlamaCppBackend
+    from edge.chat_types import Message
+    from edge.think.router import Difficulty, Router
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,20 @@ class LoadedModel:
     stop_ids: frozenset[int]
     think_tag_ids: tuple[int, ...]
     sampling: Sampling
+    router: Router | None = None  # one that was taught this model's own outcomes
+
+    def difficulty(self, messages: Sequence[Message]) -> Difficulty | None:
+        """What a router that may speak for this model makes of the conversation's last question; None: there is none.
+
+        The one that ships with the package speaks for models without a judge.
+        """
+        if self.router is not None:
+            return self.router.route(messages)
+        if self.dialect.has_judge:
+            return None
+        from edge.think.router import route
+
+        return route(messages)
 
 
 def load_model(source: ModelSource, *, backend: str, options: BackendOptions, dialect: str | None) -> LoadedModel:

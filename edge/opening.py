@@ -44,7 +44,7 @@ class Opening:
         self._filled: list[int] = []
         self._model = model
         self._sequence = sequence
-        self._messages = messages
+        self.messages = messages
         self._tools = tools
         self._should_stop = should_stop
         self._clock = clock
@@ -56,7 +56,7 @@ class Opening:
 
     def render(self, think: Think) -> StreamParser:
         """Encode the prompt of a mode; gives its parser. Raises PromptError when it does not fit."""
-        prompt = self._model.dialect.render(self._messages, think, self._tools)
+        prompt = self._model.dialect.render(self.messages, think, self._tools)
         tokens, forced = self._model.tokenizer.encode_prompt(prompt)
         check_room(len(tokens) + len(forced), self._model.backend.context_size)
         self.tokens, self.num_forced = [*tokens, *forced], len(forced)

@@ -68,6 +68,14 @@ class Difficulty:
         return self.choice != "unsure"
 
     @property
+    def reason(self) -> str:
+        """The first reason and the score, half a sentence; cheap."""
+        from edge.think.router_reasons import first_reason
+
+        doubt = "" if self.is_sure else ", which is not sure"
+        return f"the prompt {first_reason(self)} (difficulty {self.score:.2f}{doubt})"
+
+    @property
     def reasons(self) -> tuple[str, ...]:
         """Up to four half-sentences that say what speaks most for the score; worked out only now."""
         from edge.think.router_reasons import find_reasons

@@ -42,17 +42,22 @@ LEAST_WORDS = {"constraint": 3, "relation": 3}  # of a group that is named; 1 of
 MANY_NUMBERS, LONG = 4, 1200
 
 
+def first_reason(difficulty: Difficulty) -> str:
+    """The half-sentence that weighs most, without reading the prompt again."""
+    if difficulty.earlier is not None and difficulty.earlier >= difficulty.score:
+        return f"follows up on a message of difficulty {difficulty.earlier:.2f}"
+    return KIND_REASONS[max(zip(difficulty.kinds, KINDS, strict=True))[1]]
+
+
 def find_reasons(difficulty: Difficulty) -> tuple[str, ...]:
     """Half-sentences, what weighs most first."""
     if not difficulty.prompt.strip():
         return ("there is nothing to work on",)
-    found: list[str] = []
-    if difficulty.earlier is not None and difficulty.earlier >= difficulty.score:
-        found.append(f"follows up on a message of difficulty {difficulty.earlier:.2f}")
+    found = [first_reason(difficulty)]
     ranked = sorted(zip(difficulty.kinds, KINDS, strict=True), reverse=True)
-    found += [KIND_REASONS[kind] for share, kind in ranked if share >= LEAST_SHARE or share == ranked[0][0]]
+    found += [KIND_REASONS[kind] for share, kind in ranked if share >= LEAST_SHARE]
     found += _structure(difficulty.prompt)
-    return tuple(found[:MOST])
+    return tuple(dict.fromkeys(found))[:MOST]
 
 
 def _structure(prompt: str) -> list[str]:
