@@ -23,7 +23,7 @@ from edge.opening import Opening
 from edge.pace import Pace
 from edge.sampling import Sampler
 from edge.think.controller import Cause, Controller, Limits
-from edge.think.decision import decide
+from edge.think.decision import decide, decide_by_probe
 from edge.token_loop import TokenLoop
 from models.errors import PromptError
 
@@ -130,6 +130,9 @@ def _plan(
     """Decide, render, and plan where anything is limited; the prompt of what came out is rendered last."""
     difficulty = model.difficulty(opening.messages) if options.think == "auto" else None
     decision = decide(options.think, has_judge=model.dialect.has_judge, difficulty=difficulty)
+    if difficulty is not None and not difficulty.is_sure and model.refit is not None:
+        signals = opening.look_ahead(pace.speed)
+        decision = decision if signals is None else decide_by_probe(model.refit.probe, difficulty, signals)
     parser = opening.render(think_mode(decision))
     if not options.has_limits:
         return decision, parser, Limits()

@@ -17,6 +17,7 @@ from typing import Annotated, Any
 
 import typer
 
+from edge.cli_calibrate import calibrate
 from edge.cli_chat import Backend, ContextSize, DialectName, Model, Threads, Version, chat
 from edge.cli_models import inspect, list_models, pull, remove, verify
 from edge.cli_quantize import quantize
@@ -96,6 +97,7 @@ def bench(context: typer.Context, name: Annotated[str, typer.Argument(metavar="N
     return run(name, context.args)
 
 
+app.command()(calibrate)
 app.command()(quantize)
 app.command()(route)
 models_app.command()(pull)

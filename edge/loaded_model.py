@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from edge.backends.base import BACKENDS, Backend, BackendOptions, find_backend, open_backend
+from edge.calibrated import calibration_key, find_refit
 from edge.model_source import ModelSource
 from models.dialect import DIALECTS, Dialect, Sampling, detect_dialect
 from models.gguf_file import read_gguf_header
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
     from edge.backends.llama_cpp import LlamaCppBackend
     from edge.chat_types import Message
-    from edge.think.router import Difficulty, Router
+    from edge.think.refit import Refit
+    from edge.think.router import Difficulty
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +42,23 @@ class LoadedModel:
     stop_ids: frozenset[int]
     think_tag_ids: tuple[int, ...]
     sampling: Sampling
-    router: Router | None = None  # one that was taught this model's own outcomes
+    refit: Refit | None = None  # what edge calibrate found for this model
+
+    @property
+    def judge_marker_ids(self) -> tuple[int, int] | None:
+        """The tokens with which a judge says on and off; None where there are none, or they are no single tokens."""
+        texts = {tag.think: text for text, tag in self.dialect.tags.items() if tag.think is not None}
+        ids = [self.tokenizer.token_id(texts[think]) for think in (True, False) if think in texts]
+        found = [token for token in ids if token is not None]
+        return (found[0], found[1]) if len(found) == 2 else None
 
     def difficulty(self, messages: Sequence[Message]) -> Difficulty | None:
         """What a router that may speak for this model makes of the conversation's last question; None: there is none.
 
         The one that ships with the package speaks for models without a judge.
         """
-        if self.router is not None:
-            return self.router.route(messages)
+        if self.refit is not None:
+            return self.refit.router().route(messages)
         if self.dialect.has_judge:
             return None
         from edge.think.router import route
@@ -81,6 +91,7 @@ def load_model(source: ModelSource, *, backend: str, options: BackendOptions, di
         stop_ids=stop_token_ids(spoken, tokenizer, device.vocab_size) | named_stop_ids,
         think_tag_ids=tuple(token for token in tag_ids if token is not None),
         sampling=spoken.sampling if source.bundle is None else source.bundle.manifest.sampling,
+        refit=find_refit(calibration_key(source.name, weights_path, spoken.name), source.bundle),
     )
 
 

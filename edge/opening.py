@@ -15,6 +15,7 @@ from models.errors import PromptError
 
 if TYPE_CHECKING:
     from edge.loaded_model import LoadedModel
+    from edge.think.probe import FirstToken
     from edge.think.speed import SpeedModel
     from models.dialect import Think
 
@@ -88,6 +89,26 @@ class Opening:
         cached = self.cached_tokens or 0
         speed.learn_prefill(len(tokens) - MEASURED_STEPS - cached, cached, prefill_s)
         return True
+
+    def look_ahead(self, speed: SpeedModel) -> FirstToken | None:
+        """What the model would say first without thinking, and how its judge leans; None where it was interrupted.
+
+        The opening of the mode off is evaluated for it: one short pass, kept where that mode is chosen.
+        """
+        from edge.think.probe import read_signals
+
+        self.render("off")
+        backend, odds = self._model.backend, 0.0
+        markers = self._model.judge_marker_ids
+        if markers is not None and markers[1] in self.tokens[self.num_prompt :]:
+            place = self.num_prompt + self.tokens[self.num_prompt :].index(markers[1])
+            if not self._prefill(self.tokens[:place], speed):
+                return None
+            logits = backend.logits(self._sequence)
+            odds = float(logits[markers[0]] - logits[markers[1]])
+        if not self._prefill(self.tokens, speed):
+            return None
+        return read_signals(backend.logits(self._sequence), odds)
 
     def prefill(self, speed: SpeedModel) -> bool:
         """Evaluate the whole, forced text included; True when it was not interrupted."""

@@ -167,7 +167,7 @@ def test_a_plea_does_not_change_the_decision() -> None:
 
 def test_cut_points_split_the_scores_in_order() -> None:
     """A gap between two cut-points would leave a score without a choice."""
-    cuts = CutPoints(0.2, 0.4, 0.6)
+    cuts = CutPoints(0.2, 0.4, 0.6, 0.3)
     assert [cuts.choice(score) for score in (0.0, 0.2, 0.3, 0.4, 0.6, 1.0)] == [
         "direct",
         "unsure",
@@ -176,7 +176,9 @@ def test_cut_points_split_the_scores_in_order() -> None:
         "think",
         "think",
     ]
-    assert not cuts.thinks(0.29) and cuts.thinks(0.31)
+    for text in (*EASY, *HARD):
+        found = route(text)
+        assert found.thinks == (found.score >= default_router().cuts.better)
 
 
 def test_one_prompt_and_a_batch_score_alike() -> None:

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from bench_edge.ranking import auc, calibration_error, ranks, spearman
+from edge.think.logistic import fit_logistic
 from edge.think.router import Router
 from models.errors import UsageError
 from models.router.bags import Prompts, make_batch, pooled, table_gradient
 from models.router.data import LANGUAGES, Row, read_rows, training_rows
-from models.router.experts import fit_logistic
 from models.router.puzzles import draw_puzzle
 from models.router.reasoning import draw_reasoning
 from models.router.requests import everyday

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from edge.chat_types import Decision, Think
 
 if TYPE_CHECKING:
+    from edge.think.probe import Probe, FirstToken
     from edge.think.router import Difficulty
 
 
@@ -31,3 +32,11 @@ def decide(wish: Think, *, has_judge: bool, difficulty: Difficulty | None) -> De
     if has_judge:
         return Decision(None, "the model judges for itself", "judge")
     return Decision(False, "nobody can tell, so it answers directly", "router")
+
+
+def decide_by_probe(probe: Probe, difficulty: Difficulty, signals: FirstToken) -> Decision:
+    """The decision where the router is not sure and the model's first signal was read."""
+    chance = probe.chance(difficulty.score, signals)
+    thinks = chance >= probe.cut
+    how = "hesitates" if thinks else "knows how to begin"
+    return Decision(thinks, f"the model {how} (thinking would pay with a chance of {chance:.2f})", "probe")

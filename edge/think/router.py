@@ -6,6 +6,7 @@ the weights are read. Does not know: the model that will answer, deadlines, or w
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -13,9 +14,9 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from edge.think.prompt_features import END_TOKENS, NUM_POOLS, POOLED_TOKENS, SMOOTHING, Features, featurize, stride
+from edge.think.prompt_features import END_TOKENS, POOLED_TOKENS, SMOOTHING, Features, featurize, stride
 from edge.think.prompt_tokens import IDS
-from edge.think.router_weights import LEAST_LOGIT, NUM_KINDS, WIDTH, Floats, RouterWeights
+from edge.think.router_weights import LEAST_LOGIT, NUM_INPUTS, NUM_KINDS, WIDTH, Floats, RouterWeights
 
 if TYPE_CHECKING:
     from edge.chat_types import Message
@@ -27,15 +28,15 @@ Choice = Literal["direct", "unsure", "short", "think"]
 
 @dataclass(frozen=True, slots=True)
 class CutPoints:
-    """Scores where the choice changes: direct below ``unsure``, short steps from ``short``, more from ``think`` on."""
+    """Scores where the choice changes: direct below ``unsure``, short steps from ``short``, more from ``think`` on.
+
+    In between, from ``better`` on thinking is the better bet, where nobody else can be asked.
+    """
 
     unsure: float = 0.22
     short: float = 0.38
     think: float = 0.6
-
-    def thinks(self, score: float) -> bool:
-        """The better bet at ``score``, where nobody else can be asked."""
-        return score >= (self.unsure + self.short) / 2
+    better: float = 0.3
 
     def choice(self, score: float) -> Choice:
         """What to do at ``score``."""
@@ -44,6 +45,14 @@ class CutPoints:
         if score < self.short:
             return "unsure"
         return "short" if score < self.think else "think"
+
+
+@dataclass(frozen=True, slots=True)
+class LastLayer:
+    """Learned for one model in place of the general score: ``weights`` ``(NUM_INPUTS,) float32`` and a ``bias``."""
+
+    weights: Floats
+    bias: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +93,20 @@ class Difficulty:
 
 
 class Router:
-    """``weights`` and ``cuts`` at work; has no state that a prompt could change."""
+    """``weights`` and ``cuts`` at work; has no state that a prompt could change.
 
-    def __init__(self, weights: RouterWeights, cuts: CutPoints | None = None) -> None:
+    With a ``last`` layer the score is the chance that thinking pays with the model it was learned for.
+    """
+
+    def __init__(self, weights: RouterWeights, cuts: CutPoints | None = None, last: LastLayer | None = None) -> None:
+        self._weights = weights
         self._table, self._layer, self._bias = weights.table, weights.layer, weights.bias
+        self._last = last
         self.cuts = cuts or CutPoints()
+
+    def with_layer(self, last: LastLayer, cuts: CutPoints) -> Router:
+        """The same router, taught one model's outcomes."""
+        return Router(self._weights, cuts, last)
 
     def route(self, prompt: str | Sequence[Message], history: Sequence[Message] = ()) -> Difficulty:
         """The difficulty of ``prompt``, or of the last user message in a conversation; any text has one.
@@ -102,22 +120,31 @@ class Router:
         if history and features.follows_up:
             earlier = self._earlier(history)
             score = max(score, earlier)
-        return Difficulty(score, self.cuts.choice(score), self.cuts.thinks(score), kinds, text, earlier)
+        return Difficulty(score, self.cuts.choice(score), score >= self.cuts.better, kinds, text, earlier)
+
+    def text_inputs(self, text: str) -> Floats:
+        """What a last layer sees of ``text``, ``(NUM_INPUTS,)``."""
+        return self._inputs(featurize(text))
 
     def _score(self, features: Features) -> tuple[float, tuple[float, ...]]:
         """The score and the chances of the kinds; the one-prompt form of ``RouterWeights.mix``."""
-        outputs = self._inputs(features) @ self._layer
+        inputs = self._inputs(features)
+        outputs = inputs @ self._layer
         outputs += self._bias
         kinds, wrong = outputs[:NUM_KINDS], outputs[NUM_KINDS:]
         powers = np.exp(kinds - np.maximum.reduce(kinds))
         powers *= 1.0 / np.add.reduce(powers)
-        return float(powers @ (1.0 / (1.0 + np.exp(-np.maximum(wrong, LEAST_LOGIT))))), tuple(powers.tolist())
+        if self._last is None:
+            score = float(powers @ (1.0 / (1.0 + np.exp(-np.maximum(wrong, LEAST_LOGIT)))))
+        else:
+            score = 1.0 / (1.0 + math.exp(-max(float(inputs @ self._last.weights) + self._last.bias, LEAST_LOGIT)))
+        return score, tuple(powers.tolist())
 
     def _inputs(self, features: Features) -> Floats:
         """Counts, then the words of the whole, of the head and of the tail, each summed up over its length."""
         ids, start = features.ids, len(features.counts)
         count = ids.shape[1]
-        inputs = np.empty(start + NUM_POOLS * WIDTH, np.float32)
+        inputs = np.empty(NUM_INPUTS, np.float32)
         inputs[:start] = features.counts
         for part in (ids[:, :: stride(count)], ids[:, :END_TOKENS], ids[:, -END_TOKENS:]):
             words = _ONES[: part.size] @ self._table.take(part.ravel(), axis=0)  # quicker than a sum

@@ -21,12 +21,13 @@ KINDS = ("chat", "text", "story", "school", "exam", "knowledge", "steps", "work"
 NUM_KINDS = len(KINDS)
 LEAST_LOGIT = -30.0
 WIDTH = NUM_KINDS + 1  # numbers that a word has: one for each kind, and one for the difficulty of questions of fact
+NUM_INPUTS = NUM_COUNTS + NUM_POOLS * WIDTH
 PATH = Path(__file__).with_name("router_weights.npz")
 
 
 @dataclass(frozen=True, slots=True)
 class RouterWeights:
-    """``table`` ``(65536, WIDTH)`` of words, ``layer`` ``(NUM_COUNTS + 3 WIDTH, 16)``, ``bias`` ``(16,)``; float32.
+    """``table`` ``(65536, WIDTH)`` of words, ``layer`` ``(NUM_INPUTS, 16)``, ``bias`` ``(16,)``; float32.
 
     The first eight outputs are logits of the kinds, the others of a wrong direct answer to a prompt of that kind.
     """
@@ -60,7 +61,7 @@ class RouterWeights:
             raise BundleError(
                 f"The router's weights in {path} cannot be read ({exc}); install the package again."
             ) from exc
-        expected = ((1 << HASH_BITS, WIDTH), (NUM_COUNTS + NUM_POOLS * WIDTH, 2 * NUM_KINDS), (2 * NUM_KINDS,))
+        expected = ((1 << HASH_BITS, WIDTH), (NUM_INPUTS, 2 * NUM_KINDS), (2 * NUM_KINDS,))
         if (table.shape, layer.shape, bias.shape) != expected:
             raise BundleError(f"The router's weights in {path} are of another version; install the package again.")
         return RouterWeights(table, layer, bias)

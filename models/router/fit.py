@@ -14,12 +14,13 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.think.logistic import Doubles, fit_logistic
 from edge.think.prompt_features import NUM_COUNTS, NUM_POOLS
 from edge.think.router_weights import KINDS, RouterWeights
 from models.router.bags import Floats, Prompts, pooled_all, shared_words
 from models.router.data import Row
-from models.router.experts import Doubles, fit_logistic, fit_words
 from models.router.gate import train_gate
+from models.router.words import fit_words
 
 KIND_OF = {
     "clinc": "chat",

@@ -1,6 +1,6 @@
-"""How hard a prompt of one kind is: logistic regressions on counts, one a kind, and hashed words for one of them.
+"""Hashed words that say what counts alone do not: fitted to what a logistic regression leaves.
 
-Knows: iteratively reweighted least squares, and gradient descent on words. Does not know: what the kinds are.
+Knows: gradient descent on a table of words. Does not know: what is predicted.
 """
 
 from __future__ import annotations
@@ -8,30 +8,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.think.logistic import Doubles, sigmoid
 from edge.think.prompt_features import NUM_POOLS
 from models.router.bags import TABLE_SIZE, Floats, Prompts, make_batch, pooled, table_gradient
 
-Doubles = NDArray[np.float64]
-NUM_ITERATIONS = 8
 WORD_KEEP, WORD_RATE, WORD_ROWS = 0.5, 0.04, 256
-
-
-def fit_logistic(inputs: Doubles, targets: Doubles, weights: Doubles, penalty: float) -> tuple[Doubles, float]:
-    """Weights and bias of the logistic regression of soft ``targets``, with a ``penalty`` on squared weights."""
-    with_one = np.concatenate([inputs, np.ones((len(inputs), 1))], 1)
-    ridge = np.diag([*[penalty] * inputs.shape[1], 1e-3])
-    found = np.zeros(with_one.shape[1])
-    for _ in range(NUM_ITERATIONS):
-        chances = sigmoid(with_one @ found)
-        curvature = weights * np.maximum(chances * (1 - chances), 1e-3)
-        slope = with_one.T @ (weights * (targets - chances)) - ridge @ found
-        found = found + np.linalg.solve((with_one * curvature[:, None]).T @ with_one + ridge, slope)
-    return found[:-1], float(found[-1])
-
-
-def sigmoid(logits: Doubles) -> Doubles:
-    """From a logit to a chance."""
-    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(logits, -40, 40))))
 
 
 def fit_words(
