@@ -13,16 +13,18 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from bench_edge.arguments import BenchParser
+from bench_edge.arguments import BenchParser, whole_number
 from bench_edge.report import BenchReport, Check, print_report
 from bench_edge.router_attack import attacks, flip_share
 from bench_edge.router_sources import LEFT_OUT, by_band, calibration, coarse, inside, long_prompts, scorer
+from bench_edge.router_spark import measure_models, spark_checks
 from bench_edge.router_speed import measure_size, measure_speed
 from bench_edge.router_tables import tables
 from edge.think.router import Router, default_router
 from models.router.data import Row, read_rows
 from models.router.train import SEED, train
 
+NUM_PROBLEMS, NUM_PROMPTS = 2000, 1500
 EMBEDDERS = ("sentence_transformers", "fastembed", "model2vec")
 INSIDE_BARS = {"mmlu": 0.62, "gsm8k": 0.45, "cmath": 0.55}
 ABOVE_LENGTH = 0.05
@@ -37,7 +39,10 @@ def main(arguments: list[str]) -> int:
     results = measure(router, dev, options.seed)
     results["coarse"] = leave_out(train_rows, dev, options.made)
     results["sentence_embeddings"] = embeddings_note()
-    report = BenchReport("router", arguments, options.seed, results, router_checks(results))
+    models = [None if model == "embedded" else model for model in options.model or ()]
+    results["models"] = measure_models(models, options.problems, options.prompts, options.seed)
+    checks = [*router_checks(results), *spark_checks(results["models"])]
+    report = BenchReport("router", arguments, options.seed, results, checks)
     print_report(report, tables(results), as_json=options.json, store=options.store)
     return 0
 
@@ -48,6 +53,11 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--made", type=float, default=1.0, help="share of the made prompts in trainings with a source out"
     )
+    parser.add_argument(
+        "--model", action="append", help="calibrate this bundle as well (again for more; embedded: the embedded one)"
+    )
+    parser.add_argument("--problems", type=whole_number, default=NUM_PROBLEMS, help="test problems for each model")
+    parser.add_argument("--prompts", type=whole_number, default=NUM_PROMPTS, help="calibration prompts for each model")
     parser.add_argument("--seed", type=int, default=SEED)
     return parser.parse_args(arguments)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from bench_edge.report import format_table
-from bench_edge.think_tables import share
+from bench_edge.think_tables import points, share
 
 
 def tables(results: dict[str, Any]) -> list[str]:
@@ -42,8 +42,27 @@ def tables(results: dict[str, Any]) -> list[str]:
                 for name, row in results["bands"].items()
             ],
         ),
+        *(_model_tables(name, row) for name, row in results["models"].items()),
         f"Sentence embeddings: {results['sentence_embeddings']}.",
     ]
+
+
+def _model_tables(name: str, row: dict[str, Any]) -> str:
+    """One model after calibration."""
+    policies = format_table(
+        (f"{name}, policy", "right", "tokens", "thinking rate"),
+        [
+            (policy, f"{100 * each['right']:.2f} %", f"{each['tokens']:.2f}", f"{100 * each['thinking_rate']:.1f} %")
+            for policy, each in row["policies"].items()
+        ],
+    )
+    worth, errors = row["probe"]["difference"], row["calibration_error"]
+    return policies + (
+        f"\n\n{name}: auto minus label {points(row['auto_minus_label_points'])} points; the probe was asked on "
+        f"{100 * row['asked_the_probe']:.0f} % and adds {worth['value']:+.4f} ({worth['interval_95'][0]:+.4f} to "
+        f"{worth['interval_95'][1]:+.4f}) to the area; calibration error {figure(errors['router'])}, with the probe "
+        f"{figure(errors['router and probe'])}."
+    )
 
 
 def _against(first: str, rows: dict[str, Any]) -> str:

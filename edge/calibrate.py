@@ -40,6 +40,11 @@ class CalibrationPrompt:
     messages: tuple[Message, ...]
     reference: str | None
 
+    @staticmethod
+    def of(text: str, reference: str | None = None) -> CalibrationPrompt:
+        """One message of the user."""
+        return CalibrationPrompt((Message("user", text),), reference)
+
     @property
     def identity(self) -> str:
         """Tells it from every other prompt in the kept rows."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from edge.chat_types import Decision, Think
 
 if TYPE_CHECKING:
-    from edge.think.probe import Probe, FirstToken
+    from edge.think.probe import FirstToken, Probe
     from edge.think.router import Difficulty
 
 
