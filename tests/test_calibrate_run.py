@@ -94,7 +94,7 @@ def test_the_shipped_prompts_have_references() -> None:
 @pytest.mark.parametrize("text", ["accuracy=1%", "tokens=0%", "tokens=many", "tokens=120%", "accuracy-loss=-1%", ""])
 def test_a_goal_that_says_nothing_is_refused(text: str) -> None:
     """An hour of measuring must not end in a complaint about the goal."""
-    with pytest.raises(UsageError, match="accuracy-loss=0.5%"):
+    with pytest.raises(UsageError, match=r"accuracy-loss=0\.5%"):
         read_goal(text)
 
 
