@@ -17,9 +17,11 @@ from typing import Annotated, Any
 
 import typer
 
+from edge.cli_calibrate import calibrate
 from edge.cli_chat import Backend, ContextSize, DialectName, Model, Threads, Version, chat
 from edge.cli_models import inspect, list_models, pull, remove, verify
 from edge.cli_quantize import quantize
+from edge.cli_route import route
 from models.errors import EdgeError, UsageError
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
@@ -95,7 +97,9 @@ def bench(context: typer.Context, name: Annotated[str, typer.Argument(metavar="N
     return run(name, context.args)
 
 
+app.command()(calibrate)
 app.command()(quantize)
+app.command()(route)
 models_app.command()(pull)
 models_app.command("list")(list_models)
 models_app.command()(inspect)

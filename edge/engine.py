@@ -24,6 +24,7 @@ from edge.chat_types import Answer, AnswerOptions, Decision, Message, StreamEven
 from edge.limits import Due
 from edge.loaded_model import LoadedModel, load_model
 from edge.model_source import find_model
+from edge.opening import Opening
 from edge.pace import Pace, pace_key
 from edge.running_answer import RunningAnswer, Signals
 from edge.think.threads import ThreadChoice
@@ -33,6 +34,7 @@ from models.errors import BackendError, UsageError
 if TYPE_CHECKING:
     from edge.session import Session, WhenFull
     from edge.session_file import ModelIdentity
+    from edge.think.probe import FirstToken
 
 
 def load(
@@ -172,6 +174,12 @@ class Engine:
             except BackendError:
                 return False
         return True
+
+    def look_ahead(self, messages: Sequence[Message]) -> FirstToken | None:
+        """What the model would say first without thinking (``think.probe``). Waits for its turn."""
+        with self._turn(Event(), lambda: False):
+            opening = Opening(self.model, 0, messages, should_stop=lambda: False, clock=self._clock)
+            return opening.look_ahead(self._pace.speed)
 
     def _encode(self, messages: Sequence[Message]) -> list[int]:
         tokens, _ = self.model.tokenizer.encode_prompt(self.model.dialect.render(messages, "auto"))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 from edge.backend_choice import open_best
 from edge.backends.base import Backend, BackendOptions, find_backend, open_backend
+from edge.calibrated import calibration_key, find_refit
 from edge.model_source import ModelSource
 from models.dialect import DIALECTS, Dialect, Sampling, detect_dialect
 from models.gguf_file import read_gguf_header
@@ -18,7 +19,12 @@ from models.gguf_tokenizer import tokenizer_from_gguf
 from models.tokenizer import BpeChatTokenizer, ChatTokenizer, stop_token_ids
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from edge.backends.llama_cpp import LlamaCppBackend
+    from edge.chat_types import Message
+    from edge.think.refit import Refit
+    from edge.think.router import Difficulty
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +45,28 @@ class LoadedModel:
     sampling: Sampling
     backend_reason: str = "it was asked for"  # half a sentence
     notes: tuple[str, ...] = ()  # sentences that a user should see once: a backend that was passed over
+    refit: Refit | None = None  # what edge calibrate found for this model
+
+    @property
+    def judge_marker_ids(self) -> tuple[int, int] | None:
+        """The tokens with which a judge says on and off; None where there are none, or they are no single tokens."""
+        texts = {tag.think: text for text, tag in self.dialect.tags.items() if tag.think is not None}
+        ids = [self.tokenizer.token_id(texts[think]) for think in (True, False) if think in texts]
+        found = [token for token in ids if token is not None]
+        return (found[0], found[1]) if len(found) == 2 else None
+
+    def difficulty(self, messages: Sequence[Message]) -> Difficulty | None:
+        """What a router that may speak for this model makes of the conversation's last question; None: there is none.
+
+        The one that ships with the package speaks for models without a judge.
+        """
+        if self.refit is not None:
+            return self.refit.router().route(messages)
+        if self.dialect.has_judge:
+            return None
+        from edge.think.router import route
+
+        return route(messages)
 
 
 def load_model(source: ModelSource, *, backend: str, options: BackendOptions, dialect: str | None) -> LoadedModel:
@@ -59,9 +87,10 @@ def load_model(source: ModelSource, *, backend: str, options: BackendOptions, di
         device.close()
         raise
     tag_ids = (tokenizer.token_id(tag) for tag in spoken.think_tags)
+    weights_path = source.weights_path(find_backend(backend).weights_role)
     return LoadedModel(
         name=source.name,
-        path=source.weights_path(find_backend(backend).weights_role),
+        path=weights_path,
         backend=device,
         tokenizer=tokenizer,
         dialect=spoken,
@@ -71,6 +100,7 @@ def load_model(source: ModelSource, *, backend: str, options: BackendOptions, di
         sampling=spoken.sampling if source.bundle is None else source.bundle.manifest.sampling,
         backend_reason=because,
         notes=notes,
+        refit=find_refit(calibration_key(source.name, weights_path, spoken.name), source.bundle),
     )
 
 

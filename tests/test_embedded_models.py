@@ -108,11 +108,12 @@ def test_thinking_is_right_on_hard_problems(engine: Engine) -> None:
 
 
 def test_what_auto_does_by_itself(engine: Engine, name: str) -> None:
-    """spark judges; the Hunyuan family thinks unless it is asked otherwise."""
+    """spark judges; for the Hunyuan family, which has no judge, the router tells an easy sum from a hard problem."""
     easy, hard = (engine.answer(prompt, replace(OPTIONS, think="auto")) for prompt in ("7+5=?", HARD[0].prompt))
     assert (easy.answer, hard.decision.think) == ("12", True)
     has_judge = DIALECTS[KINDS[name].dialect.name].has_judge
-    assert (bool(easy.decision.think), easy.usage.judge_tokens > 0) == (not has_judge, has_judge)
+    assert (bool(easy.decision.think), easy.usage.judge_tokens > 0) == (False, has_judge)
+    assert easy.decision.source == ("judge" if has_judge else "router")
 
 
 @pytest.mark.parametrize(

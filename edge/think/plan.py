@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edge.chat_types import Decision, DecisionSource
-from edge.think.lengths import LengthModel
+from edge.think.lengths import SHORTEST_USEFUL, LengthModel
 from edge.think.speed import SpeedModel
 
+HARM = 0.5  # of thinking that breaks off: the share of right answers that it spoils, at most
 _LONG_RUN = 64  # steps; stalls average out over so many
 
 
@@ -51,8 +52,13 @@ class ThinkPlan:
         return self.decision.reason
 
 
-def plan_thinking(decision: Decision, bounds: Bounds, speed: SpeedModel, lengths: LengthModel) -> ThinkPlan:
+def plan_thinking(
+    decision: Decision, bounds: Bounds, speed: SpeedModel, lengths: LengthModel, gain: float | None = None
+) -> ThinkPlan:
     """The plan for ``decision`` within ``bounds``; thinking that could not get far enough is not begun.
+
+    ``gain``: the chance, 0 to 1, that thinking rights a wrong answer; with it, what is expected of thinking in the time
+    there is decides, without it (None) the length of a usual thought.
 
     A judge saves time, and a deadline says that there is time: where thinking fits before one, it is begun unjudged.
     """
@@ -68,15 +74,28 @@ def plan_thinking(decision: Decision, bounds: Bounds, speed: SpeedModel, lengths
         return _without_thinking("the answer itself needs all the tokens there are", "asked", direct)
     if bounds.time_left_s is None:
         return ThinkPlan(decision.think, budget, reserve, decision)
-    fitting, useful = fitting_tokens(bounds, reserve, speed), lengths.useful_thinking()
-    if fitting < useful:
-        left_s, tokens = max(bounds.time_left_s, 0.0), max(fitting, 0)
-        reason = f"{left_s:.2f} s leave {tokens} tokens to think, and fewer than {useful} are no use"
+    fitting = fitting_tokens(bounds, reserve, speed)
+    if too_few := _too_few(fitting, lengths, gain):
+        reason = f"{max(bounds.time_left_s, 0.0):.2f} s leave {max(fitting, 0)} tokens to think, {too_few}"
         return _without_thinking(reason, "deadline", direct)
     reason = f"about {min(fitting, budget)} tokens to think fit into {bounds.time_left_s:.2f} s"
     if decision.think is None:
         return ThinkPlan(True, budget, reserve, Decision(True, reason, "deadline"))
     return ThinkPlan(True, budget, reserve, Decision(True, f"{decision.reason}; {reason}", decision.source))
+
+
+def _too_few(fitting: int, lengths: LengthModel, gain: float | None) -> str:
+    """Why so few tokens are not worth thinking, half a sentence; empty where they are.
+
+    A thought that ends in time rights a wrong answer; one that breaks off spoils a right one now and then.
+    """
+    useful = lengths.useful_thinking()
+    if gain is None or fitting < SHORTEST_USEFUL:
+        return f"and fewer than {useful} are no use" if fitting < useful else ""
+    ends = lengths.share_within("thinking", fitting)
+    if gain * ends > HARM * (1.0 - gain) * (1.0 - ends):
+        return ""
+    return f"in which {100 * ends:.0f} % of thoughts end: too few for a difficulty of {gain:.2f}"
 
 
 def fitting_tokens(bounds: Bounds, reserve: int, speed: SpeedModel) -> int:
