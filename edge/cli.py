@@ -33,6 +33,7 @@ from edge.cli_quantize import (
     progress_text,
     recipe_options,
 )
+from edge.cli_serve import serve_command
 from models.errors import EdgeError, UsageError
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ models_app = plain_app("Models: those on a hub, and those that are ready here.")
 app.add_typer(models_app, name="models")
 app.command()(chat)
 chat_app.command()(chat)
+app.command("serve")(serve_command())
 
 
 @app.callback()
