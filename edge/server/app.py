@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from starlette.routing import Router
 
 from edge.server.gate import Gate
+from edge.server.ollama_api import OllamaApi
 from edge.server.openai_api import OpenAiApi
 from edge.server.operations import Operations
 
@@ -21,5 +22,6 @@ if TYPE_CHECKING:
 
 def make_app(service: Service) -> ASGIApp:
     """The application around ``service``."""
-    routes = [*OpenAiApi(service).routes(), *Operations(service).routes()]
+    parts = (OpenAiApi(service), OllamaApi(service), Operations(service))
+    routes = [route for part in parts for route in part.routes()]
     return Gate(Router(routes, redirect_slashes=False), service)

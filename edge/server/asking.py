@@ -26,7 +26,7 @@ async def read_object(service: Service, request: Request) -> Any:
     return await read_body(request, max_bytes=settings.max_body_bytes, timeout_s=settings.body_timeout_s)
 
 
-def reply_to(service: Service, request: Request, ask: Ask, form: Callable[[Ticket], ReplyForm]) -> AnswerReply:
+async def reply_to(service: Service, request: Request, ask: Ask, form: Callable[[Ticket], ReplyForm]) -> AnswerReply:
     """Admit ``ask`` and reply in ``form`` as its answer comes. Raises Refusal."""
-    ticket, path = service.device.submit(ask), request.scope["path"]
+    ticket, path = await service.device.submit(ask), request.scope["path"]
     return AnswerReply(ticket, form(ticket), refuse=lambda refusal: refuse(refusal, path), drop=service.device.drop)

@@ -9,6 +9,7 @@ who wait can spare: that is planned when it begins, and looked at again with eve
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,12 +19,16 @@ from typing import TYPE_CHECKING
 from edge.answer import check_messages
 from edge.chat_types import Answer, AnswerOptions, StreamEvent
 from edge.limits import check_limits, check_tools
+from edge.opening import check_room
+from edge.server.caches import ConversationCaches
+from edge.server.denials import passed, refusal_of, stopping, too_late
 from edge.server.forecast import Forecast, Means
 from edge.server.queue import DeadlineQueue
-from edge.server.refusal import FAILED, UNAVAILABLE, Refusal, bad_request
+from edge.server.refusal import FAILED, Refusal
 from edge.server.stops import until_stop
 from edge.server.ticket import Ticket
-from models.errors import BackendError, EdgeError, UsageError
+from edge.server.under_way import UnderWay
+from models.errors import EdgeError
 
 if TYPE_CHECKING:
     from edge.engine import Engine
@@ -32,40 +37,15 @@ if TYPE_CHECKING:
 Report = Callable[[Ticket, Answer | Refusal], None]
 
 OTHERS_WAIT = "others are waiting"
+BEST_EFFORT = "the deadline could not be kept, so this is the best effort"
+LONG_PROMPT = 20_000  # characters; a shorter one is encoded faster than a thread is begun
 TRIAL = AnswerOptions(think="off", temperature=0.0, max_tokens=4)
 KEEP_EVERY_S = 60.0  # what was learned of the device is written to the disk so often
 
 
-class Running:
-    """What is known of the answer under way; written by the device's thread, read by those who ask to be admitted."""
-
-    def __init__(self, ticket: Ticket, start_s: float, forecast: Forecast) -> None:
-        self.ticket = ticket
-        self.start_s = start_s
-        self.num_pieces = 0  # of the present stage; each is a token or a little more
-        self.is_thinking = False
-        self._forecast = forecast
-
-    def hear(self, event: StreamEvent) -> None:
-        """Follow the answer."""
-        is_thinking = event.kind in ("judge", "thinking") or (event.decision is not None and bool(event.decision.think))
-        if is_thinking != self.is_thinking:
-            self.is_thinking, self.num_pieces = is_thinking, 0
-        self.num_pieces += 1
-
-    def left_s(self, now_s: float) -> float:
-        """How long the answer may still take once its thinking is closed."""
-        forecast, context = self._forecast, len(self.ticket.prompt)
-        if self.is_thinking:
-            return forecast.closing_s(context + self.num_pieces)
-        begun_s = max(self.start_s + self.ticket.need.slow_s - now_s, 0.0)
-        left_s = max(forecast.answering_s(self.num_pieces, context), begun_s if not self.num_pieces else 0.0)
-        return min(left_s, max(self.ticket.due_s - now_s, forecast.step_s))
-
-
 class Device:
-    """``deadline_s`` is that of requests without one (None: none, and they wait as if it were a minute), ``longest_s``
-    the most that anyone gets. ``report`` is told of every end, from the device's thread. ``clock`` is the engine's.
+    """``deadline_s`` is that of requests without one, ``longest_s`` the most that anyone gets. ``cache_bytes`` are for
+    conversations that take turns. ``report`` is told of every end, from the device's thread. ``clock`` is the engine's.
     """
 
     def __init__(
@@ -73,8 +53,9 @@ class Device:
         engine: Engine,
         *,
         queue_limit: int,
-        deadline_s: float | None,
+        deadline_s: float,
         longest_s: float,
+        cache_bytes: int,
         report: Report,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
@@ -82,10 +63,11 @@ class Device:
         self._deadline_s = deadline_s
         self._longest_s = longest_s
         self._report = report
+        self.caches = ConversationCaches(engine.model.backend, cache_bytes)
         self._clock = clock
         self._queue: DeadlineQueue[Ticket] = DeadlineQueue(queue_limit)
         self._changed = Condition()
-        self._running: Running | None = None
+        self._running: UnderWay | None = None
         self._is_stopping = False
         self.self_test = "not made yet"
         self._means = Means()
@@ -114,44 +96,43 @@ class Device:
         """Whether the device's thread is there to answer."""
         return self._thread.is_alive() and not self._is_stopping
 
-    def submit(self, ask: Ask) -> Ticket:
-        """Admit ``ask``, from an event loop. Raises Refusal where it cannot be in time, PromptError for its prompt."""
+    async def submit(self, ask: Ask) -> Ticket:
+        """Admit ``ask``. Raises Refusal where it cannot be in time, UsageError where it cannot be honoured at all."""
         asked_at_s = self._clock()
-        check_limits(self.engine.model, ask.options)
-        check_tools(self.engine.model, ask.options)
-        prompt = tuple(self.engine.encode(check_messages(ask.messages), ask.options.tools))
-        context_size = self.engine.model.backend.context_size
-        if len(prompt) >= context_size:
-            raise bad_request(
-                f"The prompt is {len(prompt):,} tokens long and the context holds {context_size:,}; shorten it."
-            )
+        if sum(len(message.content) for message in ask.messages) > LONG_PROMPT:  # others need the event loop
+            prompt = await asyncio.to_thread(self._read, ask)
+        else:
+            prompt = self._read(ask)
         with self._changed:
             if self._is_stopping:
-                raise Refusal(UNAVAILABLE, "stopping", "The server is being stopped; ask again.", retry_after_s=5)
+                raise stopping()
             ticket = self._admit(ask, prompt, asked_at_s)
             self._changed.notify()
         return ticket
 
+    def _read(self, ask: Ask) -> tuple[int, ...]:
+        """The prompt's token ids. Raises UsageError for what is known now that this model cannot do."""
+        check_limits(self.engine.model, ask.options)
+        check_tools(self.engine.model, ask.options)
+        prompt = tuple(self.engine.encode(check_messages(ask.messages), ask.options.tools))
+        check_room(len(prompt), self.engine.model.backend.context_size)
+        return prompt
+
     def _admit(self, ask: Ask, prompt: tuple[int, ...], asked_at_s: float) -> Ticket:
-        now_s, options = self._clock(), ask.options
-        free_s = now_s + (self._running.left_s(now_s) if self._running is not None else 0.0)
-        need = self._forecast.need(len(prompt), options.max_tokens)
-        deadline_s = self._deadline_s if options.deadline_s is None else options.deadline_s
-        if deadline_s is not None:
-            deadline_s = min(deadline_s, self._longest_s)
-            ask = replace(ask, options=replace(options, deadline_s=deadline_s))
-        due_s = asked_at_s + (self._longest_s if deadline_s is None else deadline_s)
-        verdict = self._queue.judge(due_s, need, now_s, free_s)
+        options, running, now_s = ask.options, self._running, self._clock()
+        free_s = now_s + (running.left_s(now_s) if running is not None else 0.0)
+        need = self._forecast.need(len(prompt), self.caches.cached_tokens(prompt), options.max_tokens)
+        deadline_s = min(options.deadline_s or self._deadline_s, self._longest_s)
+        verdict = self._queue.judge(asked_at_s + deadline_s, need, now_s, free_s)
+        note = None
         if not verdict.is_admitted:
             if self._queue.is_full or not ask.is_best_effort:
-                raise _too_late(verdict.possible_s, verdict.retry_after_s, deadline_s, is_full=self._queue.is_full)
-            late_s = min(max(2 * verdict.possible_s, deadline_s or 0.0), self._longest_s)
-            due_s = asked_at_s + late_s
-            ask = replace(ask, options=_without_thinking(replace(ask.options, deadline_s=late_s)))
-        ticket = Ticket(ask, prompt, need, asked_at_s, due_s)
-        if not verdict.is_admitted:
-            ticket.note = "the deadline could not be kept, so this is the best effort"
-        self._queue.add(due_s, need, ticket)
+                raise too_late(verdict, deadline_s, is_full=self._queue.is_full)
+            deadline_s = min(max(2 * verdict.possible_s, deadline_s), self._longest_s)
+            options, note = _without_thinking(options), BEST_EFFORT
+        ask = replace(ask, options=replace(options, deadline_s=deadline_s))
+        ticket = Ticket(ask, prompt, need, asked_at_s, asked_at_s + deadline_s, note)
+        self._queue.add(ticket.due_s, need, ticket)
         return ticket
 
     def drop(self, ticket: Ticket) -> None:
@@ -163,8 +144,9 @@ class Device:
     def find(self, ticket_id: str) -> Ticket | None:
         """The request of that id, while it waits or runs."""
         with self._changed:
-            running = [self._running.ticket] if self._running is not None else []
-            return next((ticket for ticket in (*running, *self._queue) if ticket.id == ticket_id), None)
+            running = self._running
+            tickets = [*self._queue] if running is None else [running.ticket, *self._queue]
+        return next((ticket for ticket in tickets if ticket.id == ticket_id), None)
 
     def stop(self, timeout_s: float) -> bool:
         """Refuse who waits, let the running answer end without further thinking, and free the device.
@@ -178,7 +160,7 @@ class Device:
             self._changed.notify_all()
         for ticket in waiting:
             self.drop(ticket)
-            ticket.put(Refusal(UNAVAILABLE, "stopping", "The server is being stopped; ask again.", retry_after_s=5))
+            ticket.put(stopping())
         if running is not None:
             running.ticket.stop_thinking()
         self._thread.join(timeout_s)
@@ -206,7 +188,7 @@ class Device:
                 self._changed.wait(KEEP_EVERY_S)
             ticket = None if self._is_stopping else self._queue.take()
             if ticket is not None:
-                self._running = Running(ticket, self._clock(), self._forecast)
+                self._running = UnderWay(ticket, self._clock(), self._forecast)
             return ticket
 
     def _serve(self, ticket: Ticket) -> None:
@@ -214,6 +196,7 @@ class Device:
         assert self._running is not None
         running_now = self._running
         try:
+            self.caches.make_ready(ticket.prompt)
             running = self.engine.stream(ticket.ask.messages, self._planned(ticket), asked_at_s=ticket.asked_at_s)
             ticket.begin(running)
             with running:
@@ -224,7 +207,7 @@ class Device:
                         ticket.put(event)
                         self._follow(running_now, event)
         except EdgeError as exc:
-            self._fail(ticket, _refusal_of(exc))
+            self._fail(ticket, refusal_of(exc))
         except Exception as exc:  # the thread must outlive whatever happens in one answer
             refusal = Refusal(FAILED, "internal_error", "The server made a mistake; its log says more.")
             refusal.__cause__ = exc
@@ -238,7 +221,8 @@ class Device:
         self._means.learn(event.result, self._clock() - self._running.start_s)
         self._forecast = Forecast.of(self.engine.pace, self._means)
         self._running = None
-        ticket.put(replace(event, result=answer))
+        is_empty = answer.finish_reason == "deadline" and not answer.raw
+        ticket.put(passed(answer) if is_empty else replace(event, result=answer))
         self._report(ticket, answer)
 
     def _fail(self, ticket: Ticket, refusal: Refusal) -> None:
@@ -262,14 +246,14 @@ class Device:
             return replace(options, think_tokens=fitting, min_think_tokens=least and min(least, fitting))
         return options
 
-    def _follow(self, running: Running, event: StreamEvent) -> None:
+    def _follow(self, running: UnderWay, event: StreamEvent) -> None:
         """Keep the books of the answer under way, and close its thinking where somebody else needs the time."""
         running.hear(event)
         if running.is_thinking and len(self._queue) and self._must_close(running):
             running.ticket.note = OTHERS_WAIT
             running.ticket.stop_thinking()
 
-    def _must_close(self, running: Running) -> bool:
+    def _must_close(self, running: UnderWay) -> bool:
         """Whether the thinking under way costs somebody who waits the deadline."""
         now_s = self._clock()
         with self._changed:
@@ -287,29 +271,3 @@ def _with_note(answer: Answer, note: str | None) -> Answer:
     decision = answer.decision
     reason = note if decision.think is False else f"{decision.reason}; {note}"
     return replace(answer, decision=replace(decision, reason=reason, source="deadline"))
-
-
-def _too_late(possible_s: float, retry_after_s: float, deadline_s: float | None, *, is_full: bool) -> Refusal:
-    if is_full:
-        sentence = f"The queue is full; ask again in {retry_after_s:.2f} s."
-    else:
-        sentence = (
-            f"The deadline of {deadline_s or 0.0:.3g} s cannot be kept: {possible_s:.3g} s would be possible now; "
-            "allow more, or ask for best_effort."
-        )
-    return Refusal(
-        UNAVAILABLE,
-        "queue_full" if is_full else "deadline_impossible",
-        sentence,
-        retry_after_s=retry_after_s,
-        possible_s=possible_s,
-    )
-
-
-def _refusal_of(error: EdgeError) -> Refusal:
-    if isinstance(error, Refusal):
-        return error
-    if isinstance(error, UsageError):
-        return bad_request(str(error))
-    code = "device_failed" if isinstance(error, BackendError) else "model_failed"
-    return Refusal(FAILED, code, str(error))

@@ -78,10 +78,10 @@ class Forecast:
             thought_answer_tokens=float(lengths.typical("thought_answer")),
         )
 
-    def need(self, prompt_tokens: int, max_tokens: int | None) -> Need:
-        """Of an answer without thinking to a prompt of which nothing is cached."""
+    def need(self, prompt_tokens: int, cached_tokens: int, max_tokens: int | None) -> Need:
+        """Of an answer without thinking to a prompt, the first ``cached_tokens`` of which need not be evaluated."""
         num_tokens = self.answer_tokens if max_tokens is None else min(self.answer_tokens, max_tokens)
-        prompt_s = self.prefill_s * prompt_tokens
+        prompt_s = self.prefill_s * (prompt_tokens - cached_tokens)
         decode_s = self.decode_s(num_tokens + 1, prompt_tokens)
         mean_s = self.overhead_s + prompt_s + decode_s
         return Need(mean_s, self.overhead_s + prompt_s * self.prefill_slowness + decode_s * self.slowness)

@@ -44,12 +44,16 @@ class OpenAiApi:
     async def chat(self, request: Request) -> Response:
         """Answer a conversation."""
         ask = read_chat(await read_object(self._service, request), self._service.limits)
-        return reply_to(self._service, request, ask, partial(OpenAiReply, model=self._service.model, is_chat=True))
+        return await reply_to(
+            self._service, request, ask, partial(OpenAiReply, model=self._service.model, is_chat=True)
+        )
 
     async def completion(self, request: Request) -> Response:
         """Answer a prompt."""
         ask = read_completion(await read_object(self._service, request), self._service.limits)
-        return reply_to(self._service, request, ask, partial(OpenAiReply, model=self._service.model, is_chat=False))
+        return await reply_to(
+            self._service, request, ask, partial(OpenAiReply, model=self._service.model, is_chat=False)
+        )
 
     async def control(self, request: Request) -> Response:
         """End the thinking of an answer that is under way."""

@@ -46,6 +46,7 @@ class Service:
             queue_limit=settings.queue,
             deadline_s=settings.deadline_s,
             longest_s=settings.longest_s,
+            cache_bytes=settings.cache_mib * 2**20,
             report=reports.ended,
         )
         metrics.watch(device)

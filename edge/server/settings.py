@@ -43,7 +43,7 @@ class Settings:
     dialect: str | None = _option(None, "hipo, qwen3, hunyuan or plain. [default: told from the model]")
     threads: int | None = _option(None, "[default: the fast cores]", least=1)
     ctx_size: int | None = _option(None, "Context, in tokens. [default: what memory allows, at most 8192]", least=1)
-    deadline_s: float | None = _option(60.0, "The deadline of requests that name none.", least=0.001)
+    deadline_s: float = _option(60.0, "The deadline of requests that name none.", least=0.001)
     longest_s: float = _option(600.0, "The most time that any request gets.", least=0.001)
     queue: int = _option(256, "Requests that may wait for the device.", least=1)
     cache_mib: int = _option(256, "Memory for the caches of other conversations than the last, in MiB.", least=0)

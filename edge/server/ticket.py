@@ -22,14 +22,22 @@ from edge.server.refusal import Refusal
 class Ticket:
     """Made in the client's event loop. ``asked_at_s`` and ``due_s`` are readings of the device's clock."""
 
-    def __init__(self, ask: Ask, prompt: tuple[int, ...], need: Need, asked_at_s: float, due_s: float) -> None:
+    def __init__(
+        self,
+        ask: Ask,
+        prompt: tuple[int, ...],
+        need: Need,
+        asked_at_s: float,
+        due_s: float,
+        note: str | None = None,
+    ) -> None:
         self.id = secrets.token_hex(12)  # whoever knows it may end this answer's thinking
         self.ask = ask
         self.prompt = prompt  # token ids
         self.need = need
         self.asked_at_s = asked_at_s
         self.due_s = due_s
-        self.note: str | None = None  # what the queue has done to the answer, half a sentence
+        self.note = note  # what the queue has done to the answer, half a sentence
         self.is_gone = False  # nobody reads this any more
         self._wants_answer = False
         self._is_done = False
