@@ -24,7 +24,7 @@ Prompt = tuple[int, ...]
 
 
 class ConversationCaches:
-    """States of ``backend``, ``limit_bytes`` in all. Beside the device's thread only ``cached_tokens`` may be called."""
+    """States of ``backend``, ``limit_bytes`` in all. For the device's thread; any other may call ``cached_tokens``."""
 
     def __init__(self, backend: Backend, limit_bytes: int) -> None:
         self._backend = backend
@@ -47,9 +47,10 @@ class ConversationCaches:
         here = common_length(self._current, prompt)
         best = max(self._states, key=lambda known: common_length(known, prompt), default=())
         is_better = common_length(best, prompt) - here >= LEAST_TOKENS
+        state = self._states.pop(best) if is_better else None  # before it has to make room for another
         if is_better or len(self._current) - here >= LEAST_TOKENS:
             self._put_aside()
-        if is_better and (state := self._states.pop(best, None)) is not None:  # it may have made room just now
+        if state is not None:
             with suppress(BackendError):  # it is evaluated anew
                 self._backend.restore(SEQUENCE, state)
         self._current = prompt
