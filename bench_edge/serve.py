@@ -141,16 +141,14 @@ def checks_of(results: dict[str, Any]) -> list[Check]:
         Check("F.speed_2", "added to a token of spark, seconds", speed["spark"]["added_s"], ADDED_S, "at_most"),
     ]  # fmt: skip
     for name, figures in speed.items():
-        if name != "spark":
-            checks.append(
-                Check("F.speed_1", f"streamed over direct, {name}", figures["ratio"], SPEED_RATIO, "at_least")
-            )
-            if figures["rival_ratio"] is not None:
-                ratio = figures["rival_ratio"]
-                checks.append(Check("F.speed_3", f"over llama_cpp.server, {name}", rival, RIVAL_RATIO, "at_least"))
-    checks.append(
-        Check("F.memory", "memory after all requests over 500", results["memory"]["ratio"], GROWTH, "at_most")
-    )
+        if name == "spark":
+            continue
+        ratio, rival = figures["ratio"], figures["rival_ratio"]
+        checks.append(Check("F.speed_1", f"streamed over direct, {name}", ratio, SPEED_RATIO, "at_least"))
+        if rival is not None:
+            checks.append(Check("F.speed_3", f"over llama_cpp.server, {name}", rival, RIVAL_RATIO, "at_least"))
+    growth = results["memory"]["ratio"]
+    checks.append(Check("F.memory", "memory after all requests over 500", growth, GROWTH, "at_most"))
     for number, name in enumerate(("crashes", "tracebacks", "not_json"), 1):
         checks.append(Check(f"F.fuzz_{number}", f"malformed requests: {name}", fuzz[name], 0, "at_most"))
     return sorted(checks, key=lambda check: check.id)

@@ -24,6 +24,7 @@ CHAT = "/v1/chat/completions"
 DEADLINES = (8, 16, 32, 64, 128)  # times what the device takes for one answer
 LEAST_DEADLINE_S = 0.05
 NUM_PROMPTS = 500
+START_S = 1.0
 FEW, MANY = 500, 10_000  # requests between which memory must not grow
 
 
@@ -103,6 +104,7 @@ async def _all_clients(port: int, load: Load, answer_s: float) -> tuple[list[Ask
 
 async def _client(port: int, load: Load, number: int, answer_s: float, end_s: float, asked: list[Asked]) -> None:
     draw = random.Random(f"{load.seed} {load.num_clients} {number}")
+    await asyncio.sleep(draw.uniform(0.0, START_S))  # people do not ask at the same instant
     async with Client(port) as client:
         while time.perf_counter() < end_s:
             deadline_s = max(LEAST_DEADLINE_S, answer_s * draw.choice(DEADLINES))
