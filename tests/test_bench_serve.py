@@ -76,14 +76,9 @@ def test_loads_are_counted(here: Any) -> None:
 
 def test_late_and_failed_answers_are_not_in_time() -> None:
     """A client that got its answer late has missed its deadline, whatever the server thinks."""
-    asked = [
-        Asked(1.0, 200, 0.5),
-        Asked(1.0, 200, 1.5),
-        Asked(1.0, 500, 0.1),
-        Asked(1.0, 503, 0.2),
-        Asked(None, 200, 9),
-    ]
-    figures = summarize(asked, seconds=2.0)
+    in_time, late = Asked(1.0, 200, 0.5), Asked(1.0, 200, 1.5)
+    passed, refused = Asked(1.0, 503, 1.1), Asked(1.0, 503, 0.2, is_admitted=False)
+    figures = summarize([in_time, late, passed, refused, Asked(None, 200, 9.0)], seconds=2.0)
     assert (figures["admitted"], figures["in_time"], figures["failed"], figures["refused"]) == (4, 2, 1, 1)
     assert (figures["kept_share"], figures["answers_per_s"], figures["refusal_p99_s"]) == (0.5, 1.0, 0.2)
 

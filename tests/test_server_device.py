@@ -211,7 +211,7 @@ def test_a_forecast_follows_what_was_learned() -> None:
     engine = slow_engine(step_s=0.01)
     means = Means()
     for _ in range(4):
-        means.learn(engine.answer("count", replace(OFF, deadline_s=30.0)), 0.1)
+        means.learn(engine.answer("count", replace(OFF, deadline_s=30.0)), 0.1, Forecast.of(engine.pace, means))
     forecast = Forecast.of(engine.pace, means)
     assert forecast.step_s == pytest.approx(0.01, rel=0.5)
     short, long = (forecast.need(50, 0, max_tokens) for max_tokens in (1, 5))

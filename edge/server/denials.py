@@ -17,16 +17,17 @@ if TYPE_CHECKING:
 RESTART_S = 5.0  # when to ask again while the server is being stopped
 
 
-def too_late(verdict: Verdict, deadline_s: float, *, is_full: bool) -> Refusal:
-    """For a request that was not admitted."""
+def too_late(verdict: Verdict, deadline_s: float, delivery_s: float, *, is_full: bool) -> Refusal:
+    """For a request that was not admitted; ``delivery_s`` are for the way back."""
+    possible_s = verdict.possible_s + delivery_s
     code = "queue_full" if is_full else "deadline_impossible"
     sentence = (
-        f"The deadline of {deadline_s:.3g} s cannot be kept: {verdict.possible_s:.3g} s would be possible now; allow "
+        f"The deadline of {deadline_s:.3g} s cannot be kept: {possible_s:.3g} s would be possible now; allow "
         "more, or ask for best_effort."
     )
     if is_full:
         sentence = f"The queue is full; ask again in {verdict.retry_after_s:.3g} s."
-    return Refusal(UNAVAILABLE, code, sentence, retry_after_s=verdict.retry_after_s, possible_s=verdict.possible_s)
+    return Refusal(UNAVAILABLE, code, sentence, retry_after_s=verdict.retry_after_s, possible_s=possible_s)
 
 
 def passed(answer: Answer) -> Refusal:

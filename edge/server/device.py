@@ -40,6 +40,7 @@ OTHERS_WAIT = "others are waiting"
 BEST_EFFORT = "the deadline could not be kept, so this is the best effort"
 LONG_PROMPT = 20_000  # characters; a shorter one is encoded faster than a thread is begun
 TRIAL = AnswerOptions(think="off", temperature=0.0, max_tokens=4)
+DELIVERY_S, DELIVERY_SHARE = 0.01, 0.1  # of a deadline, at most: the way back, and a client that has to wake up
 KEEP_EVERY_S = 60.0  # what was learned of the device is written to the disk so often
 
 
@@ -123,12 +124,13 @@ class Device:
         options, running, now_s = ask.options, self._running, self._clock()
         free_s = now_s + (running.left_s(now_s) if running is not None else 0.0)
         need = self._forecast.need(len(prompt), self.caches.cached_tokens(prompt), options.max_tokens)
-        deadline_s = min(options.deadline_s or self._deadline_s, self._longest_s)
+        wished_s = min(options.deadline_s or self._deadline_s, self._longest_s)
+        deadline_s = wished_s - min(DELIVERY_S, DELIVERY_SHARE * wished_s)
         verdict = self._queue.judge(asked_at_s + deadline_s, need, now_s, free_s)
         note = None
         if not verdict.is_admitted:
             if self._queue.is_full or not ask.is_best_effort:
-                raise too_late(verdict, deadline_s, is_full=self._queue.is_full)
+                raise too_late(verdict, wished_s, DELIVERY_S, is_full=self._queue.is_full)
             deadline_s = min(max(2 * verdict.possible_s, deadline_s), self._longest_s)
             options, note = _without_thinking(options), BEST_EFFORT
         ask = replace(ask, options=replace(options, deadline_s=deadline_s))
@@ -223,7 +225,7 @@ class Device:
         assert event.result is not None and self._running is not None
         answer = _with_note(event.result, ticket.note)
         self._free_at_s = self._clock()
-        self._means.learn(event.result, self._free_at_s - self._running.start_s)
+        self._means.learn(event.result, self._free_at_s - self._running.start_s, self._forecast)
         self._forecast = Forecast.of(self.engine.pace, self._means)
         self._running = None
         is_empty = answer.finish_reason == "deadline" and not answer.raw
