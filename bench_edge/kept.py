@@ -18,6 +18,7 @@ from typing import Any
 import bench_edge
 import edge
 import models
+import quantize
 
 PROGRESS_EVERY_S = 20.0
 
@@ -92,9 +93,9 @@ class KeptRows:
 
 
 def fingerprint(*parts: bytes) -> str:
-    """Names a measurement by all it depends on: ``parts``, and the sources of runtime, checkers and benches."""
+    """Names a measurement by all it depends on: ``parts``, and the sources of all packages."""
     digest = hashlib.sha256()
-    for package in (edge, models, bench_edge):
+    for package in (edge, models, quantize, bench_edge):
         folder = Path(package.__file__ or "").parent
         for path in sorted(folder.rglob("*.py")):
             digest.update(f"\0{path.relative_to(folder).as_posix()}\0".encode() + path.read_bytes())

@@ -12,6 +12,7 @@ import math
 import os
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain, islice, product
 from pathlib import Path
@@ -22,11 +23,12 @@ from models.errors import EdgeError
 from models.families import family_of
 from models.spec import ModelSpec, TensorPlace
 from models.tokenizer import LETTER_OF_BYTE
-from quantize.gguf_writer import ModelFacts, Stored, TensorFormat, write_gguf
+from quantize.gguf_writer import GgufWriter
 from quantize.int4 import Int4Tensor
 from quantize.int8 import GROUP_SIZE, Int8Tensor
 from quantize.recipe import QuantRecipe
 from quantize.rounding import plan_formats
+from quantize.stored import ModelFacts, Stored, TensorFormat
 from quantize.vocabulary import TokenKind, Vocabulary
 
 CHUNK_WEIGHTS = 1 << 24
@@ -124,7 +126,11 @@ def write_random_model(shape: Shape, name: str, path: Path, seed: int) -> None:
     facts = ModelFacts(name, shape.spec, synthetic_vocabulary(shape), shape.stop_token_ids)
     partial = path.with_name(f".{path.name}.partial")
     try:
-        write_gguf(partial, facts, formats, lambda place: _random_chunks(random, place, formats[place]))
+        with closing(GgufWriter(partial, facts, formats)) as writer:
+            for place, tensor_format in formats.items():
+                for rows in _random_chunks(random, place, tensor_format):
+                    writer.add(place, rows)
+            writer.finish()
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)

@@ -152,7 +152,7 @@ class SimulatedDevice(Backend):
         self._book.check_append(sequence, tokens)
         self._evaluate(tokens)
 
-    def logits(self, sequence: int) -> NDArray[np.float32]:
+    def logits(self, sequence: int, banned: Sequence[int] = ()) -> NDArray[np.float32]:
         self._logits[self._likeliest] = 0
         self._likeliest = self._next_token()
         self._logits[self._likeliest] = 20

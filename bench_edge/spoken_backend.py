@@ -68,7 +68,7 @@ class SpokenBackend(WrappedBackend):
         self._inner.cut(sequence, length)
         del self._held[length:]
 
-    def logits(self, sequence: int) -> NDArray[np.float32]:
+    def logits(self, sequence: int, banned: Sequence[int] = ()) -> NDArray[np.float32]:
         self._inner.logits(sequence)  # where the device computes behind our back, this waits for it
         self._logits[self._likeliest] = 0
         self._likeliest = self._next_token()

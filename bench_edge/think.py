@@ -1,4 +1,4 @@
-"""Does thinking on demand pay: accuracy, tokens and thinking rate of spark's held-out problems, by mode.
+"""Does thinking on demand pay: accuracy, tokens and thinking rate of the held-out problems, by mode.
 
 Knows: the fixed test set, the prompts outside the model's world, the label policy (think exactly where the generator
 counted two or more steps) and the promised figures. Does not know: how answers are made and kept (``think_run``), or
@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from bench_edge.arguments import BenchParser, whole_number
+from bench_edge.card_words import card_words
 from bench_edge.intervals import Proportion, paired_difference
 from bench_edge.report import BenchReport, Check, print_report
 from bench_edge.think_run import MODES, Outcome, ThinkRun
@@ -30,12 +32,16 @@ PAIRS = (("auto", "label"), ("auto", "on"), ("auto", "off"), ("on", "off"))  # f
 def main(arguments: list[str]) -> int:
     """Run the bench; see ``edge bench think --help``."""
     options = _parse(arguments)
+    subject = find_subject(options.model)
+    if options.card:
+        card_words(subject.name)  # not after an hour of measuring
     problems, outside = test_set()[: options.limit], outside_set()[: options.limit]
     run = ThinkRun()
     outcomes = run.measure(options.model, problems)
     outside_outcomes = run.measure(options.model, outside, ("auto",))["auto"]
     float_outcomes = measure_float(run, options.float_checkpoint, problems) if options.float_checkpoint else None
-    report = build_report(arguments, problems, outcomes, float_outcomes, summarize_outside(outside, outside_outcomes))
+    outside_summary = summarize_outside(outside, outside_outcomes)
+    report = build_report(arguments, problems, outcomes, float_outcomes, outside_summary, subject)
     print_report(report, tables(report.results), as_json=options.json, store=options.store)
     if options.card:
         from bench_edge.model_card import write_model_card
@@ -47,7 +53,7 @@ def main(arguments: list[str]) -> int:
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = BenchParser("think", __doc__)
-    parser.add_argument("--model", help="bundle or GGUF file (the embedded spark if not given)")
+    parser.add_argument("--model", help="bundle, GGUF file, or spark-hunyuan (spark if not given)")
     parser.add_argument("--float-checkpoint", type=Path, help="the folder it was quantized from, for A.int4")
     parser.add_argument("--limit", type=whole_number, default=TEST_SIZE, help="only the first N problems of each set")
     parser.add_argument("--card", type=Path, help="write the model card to this file")
@@ -55,6 +61,23 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     if options.float_checkpoint and not options.float_checkpoint.is_dir():  # not after an hour of measuring
         raise UsageError(f"There is no checkpoint folder at {options.float_checkpoint}; check the path.")
     return options
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The model that is measured. Without a judge, auto is only its habit, and nothing is promised of it."""
+
+    name: str
+    has_judge: bool
+
+
+def find_subject(model: str | None) -> Subject:
+    """What ``model`` is called and whether it has a judge. Raises BundleError where there is no such model."""
+    from edge.loaded_model import find_dialect
+    from edge.model_source import find_model
+
+    source = find_model(model)
+    return Subject(source.name, find_dialect(source, None)[0].has_judge)
 
 
 def outside_set() -> list[Problem]:
@@ -130,17 +153,20 @@ def build_report(
     outcomes: dict[Think, list[Outcome]],
     float_outcomes: dict[Think, list[Outcome]] | None,
     outside: dict[str, Any],
+    subject: Subject,
 ) -> BenchReport:
     """All figures of the run and the promised ones among them; ``outside`` is what ``summarize_outside`` returned."""
     policies = with_label_policy(problems, outcomes)
-    results: dict[str, Any] = {"num_problems": len(problems), "policies": {}}
+    results: dict[str, Any] = {"model": subject.name, "num_problems": len(problems), "policies": {}}
     for name, rows in policies.items():
         groups = {group: group_by(problems, rows, group_of) for group, group_of in GROUPS.items()}
         results["policies"][name] = {"all": summarize(rows), **groups}
     results["differences_points"] = {
         f"{first}_minus_{second}": points_between(policies[first], policies[second]) for first, second in PAIRS
     }
-    checks = think_checks(problems, policies, results["differences_points"]["auto_minus_label"]["value"])
+    checks = forced_checks(problems, policies)
+    if subject.has_judge:
+        checks += judge_checks(problems, policies, results["differences_points"]["auto_minus_label"]["value"])
     if float_outcomes:
         results["int4_minus_float_points"] = compare_modes(outcomes, float_outcomes)
         worst = min(row["value"] for row in results["int4_minus_float_points"].values())
@@ -178,27 +204,33 @@ def compare_modes(
     return comparison
 
 
-def think_checks(
-    problems: Sequence[Problem], policies: dict[str, list[Outcome]], auto_minus_label_points: float
-) -> list[Check]:
-    """The promised figures of thinking on demand.
-
-    A.auto_tok is all thinking and answer tokens of auto over those of the label policy. The fixed opening behind the
-    marker (``<think>`` or ``<answer>`` with its line breaks) is put into the model's mouth in auto as it is in the
-    forced modes and counted in neither, so identical texts cost the same; what auto pays for its choice is A.judge.
-    """
+def forced_checks(problems: Sequence[Problem], policies: dict[str, list[Outcome]]) -> list[Check]:
+    """The promised figures of the modes that are asked for."""
 
     def right(policy: str, steps: Sequence[int]) -> float:
         rows = [outcome.is_right for outcome in policies[policy] if problems[outcome.index].num_steps in steps]
         return sum(rows) / max(len(rows), 1)
 
-    tokens = {policy: sum(outcome.tokens for outcome in rows) for policy, rows in policies.items()}
-    judge = max(outcome.judge_tokens for outcome in policies["auto"])
-    rate = sum(outcome.is_thought for outcome in policies["auto"]) / len(problems)
     return [
         Check("A.on", "thinking on, right", right("on", range(1, 6)), 0.98, "at_least"),
         Check("A.off1", "thinking off, one step, right", right("off", (1,)), 0.95, "at_least"),
         Check("A.off3", "thinking off, three steps and more, right", right("off", (3, 4, 5)), 0.35, "at_most"),
+    ]
+
+
+def judge_checks(
+    problems: Sequence[Problem], policies: dict[str, list[Outcome]], auto_minus_label_points: float
+) -> list[Check]:
+    """The promised figures of a model that judges for itself.
+
+    A.auto_tok is all thinking and answer tokens of auto over those of the label policy. The fixed opening behind the
+    marker (``<think>`` or ``<answer>`` with its line breaks) is put into the model's mouth in auto as it is in the
+    forced modes and counted in neither, so identical texts cost the same; what auto pays for its choice is A.judge.
+    """
+    tokens = {policy: sum(outcome.tokens for outcome in rows) for policy, rows in policies.items()}
+    judge = max(outcome.judge_tokens for outcome in policies["auto"])
+    rate = sum(outcome.is_thought for outcome in policies["auto"]) / len(problems)
+    return [
         Check("A.auto_acc", "auto against label policy, points", auto_minus_label_points, -0.5, "at_least"),
         Check("A.auto_tok", "auto's tokens over the label policy's", tokens["auto"] / tokens["label"], 1.10, "at_most"),
         Check("A.judge", "most judge and marker tokens of a prompt", judge, 6, "at_most"),

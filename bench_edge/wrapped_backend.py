@@ -23,7 +23,7 @@ class WrappedBackend(Backend):
         self.name, self.notes = inner.name, inner.notes
         self.context_size, self.kv_bytes_per_token = inner.context_size, inner.kv_bytes_per_token
         self.vocab_size, self.num_sequences = inner.vocab_size, inner.num_sequences
-        self.num_threads = inner.num_threads
+        self.num_threads, self.changes_threads_freely = inner.num_threads, inner.changes_threads_freely
 
     def prefill(
         self, sequence: int, tokens: Sequence[int], *, should_stop: Callable[[], bool] | None = None
@@ -33,8 +33,8 @@ class WrappedBackend(Backend):
     def append(self, sequence: int, tokens: Sequence[int]) -> None:
         self._inner.append(sequence, tokens)
 
-    def logits(self, sequence: int) -> NDArray[np.float32]:
-        return self._inner.logits(sequence)
+    def logits(self, sequence: int, banned: Sequence[int] = ()) -> NDArray[np.float32]:
+        return self._inner.logits(sequence, banned)
 
     def length(self, sequence: int) -> int:
         return self._inner.length(sequence)
@@ -51,6 +51,9 @@ class WrappedBackend(Backend):
     def set_threads(self, num_threads: int) -> None:
         self._inner.set_threads(num_threads)
         self.num_threads = num_threads
+
+    def run_ahead(self, is_allowed: bool) -> None:
+        self._inner.run_ahead(is_allowed)
 
     def close(self) -> None:
         self._inner.close()

@@ -11,9 +11,9 @@
     1793
     5 False stop
 
-``load`` takes a bundle's folder or a GGUF file; without one it is the embedded model. ``engine.answer`` is the stream
-joined, ``engine.session()`` a conversation. ``stop()`` of a stream may be called from any thread. Every failure is an
-``EdgeError`` whose text is one sentence for a person.
+``load`` takes a bundle's folder, a GGUF file or the name of an embedded model; without one it is ``spark``.
+``engine.answer`` is the stream joined, ``engine.session()`` a conversation. ``stop()`` of a stream may be called from
+any thread. Every failure is an ``EdgeError`` whose text is one sentence for a person.
 
 Knows: the public names and where they live. Does not know: anything else; each is imported when it is first used.
 """

@@ -13,32 +13,15 @@ import sys
 import traceback
 from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from edge.cli_chat import Backend, ContextSize, DialectName, Model, Threads, Version, chat
-from edge.cli_models import HubModelName, hub_name, inspect, list_models, remove, verify
-from edge.cli_quantize import (
-    Asymmetric,
-    Bits,
-    Calibration,
-    GroupSize,
-    HeldOut,
-    Method,
-    Refine,
-    Wide,
-    Windows,
-    WindowTokens,
-    progress_text,
-    recipe_options,
-)
+from edge.cli_models import inspect, list_models, pull, remove, verify
+from edge.cli_quantize import quantize
 from edge.cli_serve import serve_command
 from models.errors import EdgeError, UsageError
-
-if TYPE_CHECKING:
-    from models.bundle import Bundle
-    from models.hub import FetchedModel, HubName
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
 
@@ -50,7 +33,6 @@ TYPER_INTERRUPTED = 130  # what typer makes of a Ctrl-C that nobody caught
 HELP_OPTIONS = ["-h", "--help"]
 CONTEXT = {"help_option_names": HELP_OPTIONS, "max_content_width": 100}
 PASS_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
-CLEAR_LINE = "\r\x1b[K"
 
 
 def plain_app(help_text: str | None = None) -> typer.Typer:
@@ -70,7 +52,6 @@ models_app = plain_app("Models: those on a hub, and those that are ready here.")
 app.add_typer(models_app, name="models")
 app.command()(chat)
 chat_app.command()(chat)
-app.command("serve")(serve_command())
 
 
 @app.callback()
@@ -115,147 +96,13 @@ def bench(context: typer.Context, name: Annotated[str, typer.Argument(metavar="N
     return run(name, context.args)
 
 
-@app.command()
-def quantize(
-    checkpoint: Annotated[
-        str, typer.Argument(metavar="CHECKPOINT", help="A folder of safetensors, or org/name on a hub.")
-    ],
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The folder to write.")],
-    name: Annotated[str | None, typer.Option("--name", help="The model's name. [default: the folder's]")] = None,
-    dialect: DialectName = None,
-    bits: Bits = None,
-    method: Method = None,
-    refine: Refine = None,
-    group_size: GroupSize = None,
-    asymmetric: Asymmetric = None,
-    wide: Wide = None,
-    calibration: Calibration = None,
-    windows: Windows = None,
-    window_tokens: WindowTokens = None,
-    held_out: HeldOut = None,
-    replace: Annotated[bool, typer.Option("--replace", help="Replace a bundle that is there already.")] = False,
-) -> int:
-    """Turn a checkpoint into an int4 bundle; one that is int4 already keeps its codes. A killed run can be repeated."""
-    from models.hub import parse_hub_name
-
-    source, origin = Path(checkpoint).expanduser(), None
-    hub = parse_hub_name(checkpoint)
-    if hub is not None and not source.exists():
-        fetched = fetch_model(hub)
-        if fetched.is_gguf:
-            raise UsageError(f"{checkpoint} is GGUF already; use it as it is: `edge-chat --model {checkpoint}`")
-        source, origin, name = fetched.path, f"{hub} at {fetched.revision}", name or hub.repository.split("/")[1]
-    given = {"bits": bits, "method": method, "refine": refine, "group_size": group_size, "asymmetric": asymmetric}
-    given |= {"windows": windows, "window_tokens": window_tokens, "held_out": held_out}
-    made = make_bundle(
-        source, bundle, given, wide=wide, calibration=calibration, name=name, dialect=dialect, origin=origin,
-        replace=replace,
-    )  # fmt: skip
-    typer.echo(f"{made.path}: {sum(record.bytes for record in made.manifest.files.values()):,} bytes.")
-    if quality := made.manifest.report.get("quality"):
-        typer.echo(
-            f"On held-out text: perplexity {quality['perplexity']:.4g}, {quality['perplexity_float']:.4g} before; "
-            f"divergence {quality['divergence']:.2g} nats a token."
-        )
-    return EXIT_OK
-
-
-@models_app.command()
-def pull(
-    name: HubModelName,
-    replace: Annotated[bool, typer.Option("--replace", help="Fetch and make it again, though it is there.")] = False,
-) -> int:
-    """Fetch a model from a hub and make it ready: int4 is taken over as it is, floats are quantized, GGUF is used."""
-    from edge.model_cache import find_entry
-    from edge.model_source import find_model
-
-    wanted = hub_name(name)
-    if replace or find_entry(wanted) is None:
-        pull_model(wanted, replace=replace)
-    find_model(name)  # one that was damaged since is not ready
-    typer.echo(f'{name} is ready; try: edge-chat --model {name} "2+3=?"')
-    return EXIT_OK
-
-
+app.command()(quantize)
+app.command("serve")(serve_command())
+models_app.command()(pull)
 models_app.command("list")(list_models)
 models_app.command()(inspect)
 models_app.command()(verify)
 models_app.command()(remove)
-
-
-def pull_model(name: HubName, *, replace: bool = False) -> None:
-    """Fetch ``name`` and make its entry in the cache of models. Raises EdgeError; the entry is whole or not there."""
-    from edge.model_cache import entry_path, link_entry
-
-    typer.echo(f"Fetching {name} ...", err=True)
-    fetched = fetch_model(name)
-    if fetched.is_gguf:
-        link_entry(name, fetched.path)
-        return
-    typer.echo(f"Making a bundle of {name} ...", err=True)
-    own_name, origin = name.repository.split("/")[1], f"{name} at {fetched.revision}"
-    make_bundle(fetched.path, entry_path(name), {}, name=own_name, origin=origin, replace=replace)
-
-
-def make_bundle(
-    source: Path,
-    out: Path,
-    given: dict[str, Any],
-    *,
-    name: str | None,
-    origin: str | None,
-    replace: bool,
-    dialect: str | None = None,
-    wide: str | None = None,
-    calibration: Path | None = None,
-) -> Bundle:
-    """quantize.pipeline.quantize_checkpoint with the options ``given``, its progress shown on standard error."""
-    from models.checkpoint import open_checkpoint
-    from quantize.pipeline import quantize_checkpoint
-    from quantize.progress import Progress
-    from quantize.recipe import QuantRecipe
-
-    on_terminal = sys.stderr.isatty()
-
-    def show(progress: Progress) -> None:
-        text = progress_text(progress.done, progress.total, progress.step, progress.seconds_left)
-        typer.echo(f"{CLEAR_LINE}{text}" if on_terminal else text, err=True, nl=not on_terminal)
-
-    is_float = open_checkpoint(source).packing is None
-    recipe = QuantRecipe(**recipe_options(given, wide=wide, calibration=calibration, is_float=is_float))
-    try:
-        return quantize_checkpoint(
-            source,
-            out,
-            recipe,
-            name=name,
-            dialect_name=dialect,
-            origin=origin,
-            replace=replace,
-            calibration=calibration,
-            progress=show,
-        )
-    finally:
-        if on_terminal:
-            typer.echo(CLEAR_LINE, err=True, nl=False)
-
-
-def fetch_model(name: HubName) -> FetchedModel:
-    """The files of a hub model, with progress bars where a person looks on."""
-    from models.hub import fetch_model as fetch
-
-    return fetch(name, shows_progress=sys.stderr.isatty())
-
-
-def ready_model(model: str | None) -> str | None:
-    """``model`` as ``edge.load`` takes it: one that is named as on a hub, and not here yet, is pulled first."""
-    from edge.model_cache import find_entry
-    from models.hub import parse_hub_name
-
-    name = None if model is None else parse_hub_name(model)
-    if name is not None and not Path(str(name)).exists() and find_entry(name) is None:
-        pull_model(name)
-    return model
 
 
 def main() -> None:

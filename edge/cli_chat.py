@@ -19,7 +19,7 @@ Model = Annotated[
         "--model",
         "-m",
         metavar="MODEL",
-        help="A bundle's folder, a GGUF file, or org/name on a hub. [default: the embedded model]",
+        help="A bundle's folder, a GGUF file, org/name on a hub, spark or spark-hunyuan. [default: spark]",
     ),
 ]
 Backend = Annotated[str, typer.Option("--backend", metavar="NAME", help="auto or llama_cpp.")]
@@ -61,15 +61,17 @@ def seconds_of(duration: str) -> float:
 
 
 def text_of(path: Path, name: str) -> str:
-    """The text of the file with the schema or grammar. Raises UsageError where it cannot be read."""
+    """The text of the file with the schema, the grammar or the tools. Raises UsageError where it cannot be read."""
     from models.errors import UsageError
 
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as exc:
-        raise UsageError(f"The {name} {path} is not UTF-8 (at byte {exc.start}); convert it first.") from exc
+        raise UsageError(
+            f"The file {path} with the {name} is not UTF-8 (at byte {exc.start}); convert it first."
+        ) from exc
     except OSError as exc:
-        raise UsageError(f"The {name} {path} cannot be read ({exc.strerror}); check its name.") from exc
+        raise UsageError(f"The file {path} with the {name} cannot be read ({exc.strerror}); check its name.") from exc
 
 
 Version = Annotated[
@@ -106,6 +108,14 @@ def chat(
             "--grammar",
             metavar="FILE",
             help="Answer in the words of a grammar (Lark's syntax, as llguidance reads it).",
+        ),
+    ] = None,
+    tools: Annotated[
+        Path | None,
+        typer.Option(
+            "--tools",
+            metavar="FILE",
+            help="Functions that the model may call, a JSON list as OpenAI's API takes it; a call is printed, not run.",
         ),
     ] = None,
     shows_thinking: Annotated[
@@ -161,9 +171,10 @@ def chat(
     The answer goes to standard output, one line about it to standard error. In a pipe only the answer is printed
     unless --show-thinking asks for more. Words are joined; put -- before a prompt that begins with a dash.
     """
-    from edge import cli  # it alone may pull a model
     from edge.chat_command import ChatRequest, run_chat
     from edge.chat_types import AnswerOptions
+    from edge.cli_models import ready_model
+    from models.tool_calls import parse_tools
 
     options = AnswerOptions(
         think=THINK_NAMES.get(think, think),  # type: ignore[arg-type]  # checked there
@@ -177,6 +188,7 @@ def chat(
         min_think_tokens=min_think_tokens,
         schema=None if schema is None else text_of(schema, "schema"),
         grammar=None if grammar is None else text_of(grammar, "grammar"),
+        tools=() if tools is None else parse_tools(text_of(tools, "tools")),
     )
     return run_chat(
         ChatRequest(
@@ -195,6 +207,6 @@ def chat(
             when_full=when_full,
             keeps_history=keeps_history,
             is_verbose=verbose,
-            ready_model=cli.ready_model,
+            ready_model=ready_model,
         )
     )

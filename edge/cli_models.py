@@ -1,7 +1,6 @@
-"""The commands ``edge models list | inspect | verify | remove``.
+"""The commands ``edge models pull | list | inspect | verify | remove``.
 
-Knows: their arguments and what they print. Does not know: how a model is fetched and made (``edge models pull``, which
-is in ``cli`` with everything else that reaches the other packages).
+Knows: their arguments and what they print. Does not know: how a model is fetched, or made (``cli_quantize``).
 """
 
 from __future__ import annotations
@@ -11,23 +10,42 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edge.cli_quantize import fetch_model, make_bundle
 from models.errors import BundleError, UsageError
 
 if TYPE_CHECKING:
     from models.hub import HubName
 
 HubModelName = Annotated[
-    str, typer.Argument(metavar="NAME", help="org/name, or org/name/file.gguf for one of several GGUF files.")
+    str, typer.Argument(metavar="NAME", help="org/name, org/name/file.gguf, or modelscope:org/name.")
 ]
 
 
-def verify(model: Annotated[str, typer.Argument(metavar="BUNDLE", help="A folder, or a pulled model.")]) -> int:
-    """Compare every file of a bundle with its hash."""
+def pull(
+    name: HubModelName,
+    replace: Annotated[bool, typer.Option("--replace", help="Fetch and make it again, though it is there.")] = False,
+) -> int:
+    """Fetch a model from a hub and make it ready: int4 is taken over as it is, floats are quantized, GGUF is used."""
+    from edge.model_cache import find_entry
     from edge.model_source import find_model
+
+    wanted = hub_name(name)
+    if replace or find_entry(wanted) is None:
+        pull_model(wanted, replace=replace)
+    find_model(name)  # one that was damaged since is not ready
+    typer.echo(f'{name} is ready; try: edge-chat --model {name} "2+3=?"')
+    return 0
+
+
+def verify(
+    model: Annotated[str, typer.Argument(metavar="BUNDLE", help="A folder, an embedded or a pulled model.")],
+) -> int:
+    """Compare every file of a bundle with its hash."""
+    from edge.model_source import EMBEDDED_FOLDERS, find_model
     from models.bundle import verify_bundle
 
     path = Path(model)
-    if not path.exists() and (found := find_model(model).bundle):
+    if (model in EMBEDDED_FOLDERS or not path.exists()) and (found := find_model(model).bundle):
         path = found.path
     elif not path.is_dir():
         raise BundleError(f"{model} is not a bundle's folder; only bundles hold the hashes of their files.")
@@ -36,20 +54,24 @@ def verify(model: Annotated[str, typer.Argument(metavar="BUNDLE", help="A folder
     return 0
 
 
-def inspect(model: Annotated[str, typer.Argument(metavar="PATH", help="A folder, a file, or a pulled model.")]) -> int:
+def inspect(
+    model: Annotated[str, typer.Argument(metavar="PATH", help="A folder, a file, an embedded or a pulled model.")],
+) -> int:
     """Say what a bundle or a GGUF file holds, without loading it."""
-    from edge.doctor import describe_model
+    from edge.inspection import describe_model
 
     typer.echo(describe_model(model))
     return 0
 
 
 def list_models() -> int:
-    """List the models that are ready: the embedded one, and those that were pulled."""
+    """List the models that are ready: the embedded ones, and those that were pulled."""
     from edge.model_cache import cache_folder, find_entry, list_entries
-    from edge.model_source import embedded_bundle_path
+    from edge.model_source import DEFAULT_MODEL, EMBEDDED_FOLDERS, embedded_bundle_path
 
-    typer.echo(f"{_size(embedded_bundle_path())}  (embedded)")
+    for embedded in EMBEDDED_FOLDERS:
+        note = "embedded, the default" if embedded == DEFAULT_MODEL else "embedded"
+        typer.echo(f"{_size(embedded_bundle_path(embedded))}  {embedded} ({note})")
     for name in list_entries():
         typer.echo(f"{_size(find_entry(name))}  {name}")
     typer.echo(f"Pulled models are in {cache_folder()}.", err=True)
@@ -79,5 +101,32 @@ def hub_name(text: str) -> HubName:
 
     name = parse_hub_name(text)
     if name is None:
-        raise UsageError(f"{text!r} is not the name of a model on a hub; write org/name or org/name/file.gguf.")
+        raise UsageError(
+            f"{text!r} is not the name of a model on a hub; write org/name, org/name/file.gguf or modelscope:org/name."
+        )
     return name
+
+
+def pull_model(name: HubName, *, replace: bool = False) -> None:
+    """Fetch ``name`` and make its entry in the cache of models. Raises EdgeError; the entry is whole or not there."""
+    from edge.model_cache import entry_path, link_entry
+
+    typer.echo(f"Fetching {name} ...", err=True)
+    fetched = fetch_model(name)
+    if fetched.is_gguf:
+        link_entry(name, fetched.path)
+        return
+    typer.echo(f"Making a bundle of {name} ...", err=True)
+    own_name, origin = name.repository.split("/")[1], f"{name} at {fetched.revision}"
+    make_bundle(fetched.path, entry_path(name), {}, name=own_name, origin=origin, replace=replace)
+
+
+def ready_model(model: str | None) -> str | None:
+    """``model`` as ``edge.load`` takes it: one that is named as on a hub, and not here yet, is pulled first."""
+    from edge.model_cache import find_entry
+    from models.hub import parse_hub_name
+
+    name = None if model is None else parse_hub_name(model)
+    if name is not None and not Path(str(name)).exists() and find_entry(name) is None:
+        pull_model(name)
+    return model

@@ -1,16 +1,25 @@
-"""The options of ``edge quantize``, and how its progress is shown.
+"""The command ``edge quantize``: its options, and how its progress is shown.
 
-Knows: flags, their help, a line of progress. Does not know: how a checkpoint is quantized; ``cli`` reaches that.
+Knows: flags, their help, a line of progress. Does not know: how a checkpoint is quantized; that is imported where it is
+done, so that ``--help`` is quick.
 """
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edge.cli_chat import DialectName
 from models.errors import UsageError
+
+if TYPE_CHECKING:
+    from models.bundle import Bundle
+    from models.hub import FetchedModel, HubName
+
+CLEAR_LINE = "\r\x1b[K"
 
 Bits = Annotated[
     float | None,
@@ -42,8 +51,110 @@ Calibration = Annotated[
 Windows = Annotated[int | None, typer.Option("--windows", help="Windows of calibration text. [default: 16]")]
 WindowTokens = Annotated[int | None, typer.Option("--window-tokens", help="Tokens of a window. [default: 512]")]
 HeldOut = Annotated[int | None, typer.Option("--held-out", help="Windows to measure the result on. [default: 2]")]
+FileFormats = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--format", metavar="gguf|onnx|awq", help="What to write; may be given several times. [default: gguf]"
+    ),
+]
 
 _CALIBRATED_ONLY = ("refine", "windows", "window_tokens", "held_out")
+
+
+def quantize(
+    checkpoint: Annotated[
+        str, typer.Argument(metavar="CHECKPOINT", help="A folder of safetensors, or org/name on a hub.")
+    ],
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The folder to write.")],
+    name: Annotated[str | None, typer.Option("--name", help="The model's name. [default: the folder's]")] = None,
+    dialect: DialectName = None,
+    bits: Bits = None,
+    method: Method = None,
+    refine: Refine = None,
+    group_size: GroupSize = None,
+    asymmetric: Asymmetric = None,
+    wide: Wide = None,
+    calibration: Calibration = None,
+    windows: Windows = None,
+    window_tokens: WindowTokens = None,
+    held_out: HeldOut = None,
+    file_formats: FileFormats = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace a bundle that is there already.")] = False,
+) -> int:
+    """Turn a checkpoint into an int4 bundle; one that is int4 already keeps its codes. A killed run can be repeated."""
+    from models.hub import parse_hub_name
+
+    source, origin = Path(checkpoint).expanduser(), None
+    hub = parse_hub_name(checkpoint)
+    if hub is not None and not source.exists():
+        fetched = fetch_model(hub)
+        if fetched.is_gguf:
+            raise UsageError(f"{checkpoint} is GGUF already; use it as it is: `edge-chat --model {checkpoint}`")
+        source, origin, name = fetched.path, f"{hub} at {fetched.revision}", name or hub.repository.split("/")[1]
+    given: dict[str, Any] = {"bits": bits, "method": method, "refine": refine, "group_size": group_size}
+    given |= {"asymmetric": asymmetric, "windows": windows, "window_tokens": window_tokens, "held_out": held_out}
+    given |= {"file_formats": file_formats}
+    made = make_bundle(
+        source, bundle, given | {"file_formats": file_formats}, wide=wide, calibration=calibration, name=name,
+        dialect=dialect, origin=origin, replace=replace,
+    )  # fmt: skip
+    typer.echo(f"{made.path}: {sum(record.bytes for record in made.manifest.files.values()):,} bytes.")
+    if quality := made.manifest.report.get("quality"):
+        typer.echo(
+            f"On held-out text: perplexity {quality['perplexity']:.4g}, {quality['perplexity_float']:.4g} before; "
+            f"divergence {quality['divergence']:.2g} nats a token."
+        )
+    return 0
+
+
+def make_bundle(
+    source: Path,
+    out: Path,
+    given: dict[str, Any],
+    *,
+    name: str | None,
+    origin: str | None,
+    replace: bool,
+    dialect: str | None = None,
+    wide: str | None = None,
+    calibration: Path | None = None,
+) -> Bundle:
+    """quantize.pipeline.quantize_checkpoint with the options ``given``, its progress shown on standard error."""
+    from models.checkpoint import open_checkpoint
+    from quantize.pipeline import quantize_checkpoint
+    from quantize.progress import Progress
+    from quantize.recipe import QuantRecipe
+
+    on_terminal = sys.stderr.isatty()
+
+    def show(progress: Progress) -> None:
+        text = progress_text(progress.done, progress.total, progress.step, progress.seconds_left)
+        typer.echo(f"{CLEAR_LINE}{text}" if on_terminal else text, err=True, nl=not on_terminal)
+
+    is_float = open_checkpoint(source).packing is None
+    recipe = QuantRecipe(**recipe_options(given, wide=wide, calibration=calibration, is_float=is_float))
+    try:
+        return quantize_checkpoint(
+            source,
+            out,
+            recipe,
+            name=name,
+            dialect_name=dialect,
+            origin=origin,
+            replace=replace,
+            calibration=calibration,
+            progress=show,
+        )
+    finally:
+        if on_terminal:
+            typer.echo(CLEAR_LINE, err=True, nl=False)
+
+
+def fetch_model(name: HubName) -> FetchedModel:
+    """The files of a hub model, with progress bars where a person looks on."""
+    from models.hub import fetch_model as fetch
+
+    return fetch(name, shows_progress=sys.stderr.isatty())
 
 
 def recipe_options(
@@ -55,6 +166,8 @@ def recipe_options(
     """
     options = {name: value for name, value in given.items() if value is not None}
     options.setdefault("method", "awq" if is_float and options.get("bits") != 32 else "rtn")
+    if "file_formats" in options:
+        options["file_formats"] = tuple(options["file_formats"])
     if wide is not None:
         options["wide"] = () if wide == "none" else tuple(wide.split(","))
     if options["method"] == "rtn":

@@ -27,13 +27,13 @@ TYPES: dict[str, Any] = {
 
 def serve(config: Path | None, **given: Any) -> int:
     """Serve the model over HTTP, with the OpenAI and the Ollama API, to this machine (docs/server.md)."""
-    from edge import cli  # it alone may pull a model
+    from edge.cli_models import ready_model
     from edge.server import serve as server
 
     settings = make_settings(
         {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}, config
     )
-    server.serve(settings, ready_model=cli.ready_model, announce=lambda text: typer.echo(text, err=True))
+    server.serve(settings, ready_model=ready_model, announce=lambda text: typer.echo(text, err=True))
     return 0
 
 

@@ -89,11 +89,6 @@ def write_report(findings: Findings, path: Path) -> None:
         raise UsageError(f"The report {path} cannot be written ({exc.strerror}); name another file.") from exc
 
 
-def describe_model(model: str | Path) -> str:
-    """What a bundle or a GGUF file holds, a line a fact. Raises BundleError for what is neither."""
-    return "\n".join(f"{name.replace('_', ' ')}: {fact}" for name, fact in model_facts(find_model(model)).items())
-
-
 def model_facts(source: ModelSource) -> Facts:
     """What is told by a model's files alone."""
     spoken, reason = find_dialect(source, None)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from edge.backends.base import Backend, BackendOptions, open_backend
+from edge.backends.base import BACKENDS, Backend, BackendOptions, find_backend, open_backend
 from edge.model_source import ModelSource
 from models.dialect import DIALECTS, Dialect, Sampling, detect_dialect
 from models.gguf_file import read_gguf_header
@@ -18,8 +18,6 @@ from models.tokenizer import BpeChatTokenizer, ChatTokenizer, stop_token_ids
 
 if TYPE_CHECKING:
     from edge.backends.llama_cpp import LlamaCppBackend
-
-DEFAULT_BACKEND = "llama_cpp"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +39,14 @@ class LoadedModel:
 
 
 def load_model(source: ModelSource, *, backend: str, options: BackendOptions, dialect: str | None) -> LoadedModel:
-    """Open ``source`` on a backend (``"auto"``: llama.cpp) and find out how to talk to it.
+    """Open ``source`` on a backend (``"auto"``: the first that it has weights for) and find out how to talk to it.
 
     ``dialect`` overrides what the model says of itself. Raises what ``edge.engine.load`` raises.
     """
     spoken, reason = find_dialect(source, dialect)  # before the backend: it refuses damaged files without loading them
-    device = open_backend(DEFAULT_BACKEND if backend == "auto" else backend, source.gguf_path, options)
+    chosen = first_backend(source) if backend == "auto" else backend
+    weights_path = source.weights_path(find_backend(chosen).weights_role)
+    device = open_backend(chosen, weights_path, options)
     try:
         tokenizer, named_stop_ids = _find_tokenizer(source, spoken, device)
     except BaseException:
@@ -55,7 +55,7 @@ def load_model(source: ModelSource, *, backend: str, options: BackendOptions, di
     tag_ids = (tokenizer.token_id(tag) for tag in spoken.think_tags)
     return LoadedModel(
         name=source.name,
-        path=source.gguf_path,
+        path=weights_path,
         backend=device,
         tokenizer=tokenizer,
         dialect=spoken,
@@ -64,6 +64,11 @@ def load_model(source: ModelSource, *, backend: str, options: BackendOptions, di
         think_tag_ids=tuple(token for token in tag_ids if token is not None),
         sampling=spoken.sampling if source.bundle is None else source.bundle.manifest.sampling,
     )
+
+
+def first_backend(source: ModelSource) -> str:
+    """The first backend of the table that ``source`` has weights for."""
+    return next(name for name, row in BACKENDS.items() if row.weights_role in source.weights)
 
 
 def find_dialect(source: ModelSource, asked: str | None) -> tuple[Dialect, str]:

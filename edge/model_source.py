@@ -1,15 +1,17 @@
-"""Where a model comes from: the embedded bundle, a bundle's folder, a GGUF file, or one that was pulled from a hub.
+"""Where a model comes from: an embedded bundle, a bundle's folder, a GGUF file, or one that was pulled from a hub.
 
 Knows: what a caller may write as the model. Does not know: how a model is loaded, or what is inside its tokenizer.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import models
+from edge.backends.base import BACKENDS
 from edge.model_cache import find_entry
 from models.errors import BundleError
 from models.hub import HubName, parse_hub_name
@@ -18,29 +20,47 @@ if TYPE_CHECKING:
     from models.bundle import Bundle
 
 GGUF_MAGIC = b"GGUF"
+WEIGHTS_ROLES = tuple(dict.fromkeys(row.weights_role for row in BACKENDS.values()))
+DEFAULT_MODEL = "spark"
+EMBEDDED_FOLDERS = {"spark": "spark", "spark-hunyuan": "spark_hunyuan"}  # in the package ``models``, by name
 
 
 @dataclass(frozen=True, slots=True)
 class ModelSource:
-    """A model on disk. ``bundle`` is None for a bare GGUF file."""
+    """A model on disk: its weights by role (one of ``WEIGHTS_ROLES``), at least one. ``bundle``: None for bare GGUF."""
 
     name: str
-    gguf_path: Path
+    weights: Mapping[str, Path]
     bundle: Bundle | None
 
+    @property
+    def gguf_path(self) -> Path:
+        """The weights for llama.cpp. Raises BundleError when there are none."""
+        return self.weights_path("gguf")
 
-def embedded_bundle_path() -> Path:
-    """The folder of the bundle that ships with the package."""
-    return Path(models.__file__ or "").parent / "spark" / "bundle"
+    def weights_path(self, role: str) -> Path:
+        """The weights of this role. Raises BundleError when there are none."""
+        if role not in self.weights:
+            raise BundleError(
+                f"The model {self.name!r} has no {role} weights, only {', '.join(self.weights)}; make the bundle again "
+                f"with `edge quantize CHECKPOINT BUNDLE --format {role}`, or choose another backend."
+            )
+        return self.weights[role]
+
+
+def embedded_bundle_path(name: str = DEFAULT_MODEL) -> Path:
+    """The folder of a bundle that ships with the package; ``name`` is one of EMBEDDED_FOLDERS."""
+    return Path(models.__file__ or "").parent / EMBEDDED_FOLDERS[name] / "bundle"
 
 
 def find_model(model: str | Path | None) -> ModelSource:
-    """Resolve what a caller wrote; None is the embedded model, ``org/name`` one that was pulled from a hub.
+    """Resolve what a caller wrote; None is the default model, ``org/name`` one that was pulled from a hub.
 
-    Nothing is fetched here. Raises BundleError when there is no such model, saying what to run for one on a hub.
+    The name of an embedded model comes first: a folder of that name is ``./spark``. Nothing is fetched here.
+    Raises BundleError when there is no such model, saying what to run for one on a hub.
     """
-    if model is None:
-        path = embedded_bundle_path()
+    if model is None or model in EMBEDDED_FOLDERS:
+        path = embedded_bundle_path(DEFAULT_MODEL if model is None else str(model))
         if not path.is_dir():
             raise BundleError(
                 f"This installation lacks its embedded model ({path}); install it again, or name a model."
@@ -59,7 +79,8 @@ def find_model(model: str | Path | None) -> ModelSource:
     if name := parse_hub_name(str(model)):
         return find_model(_pulled(name))
     raise BundleError(
-        f"There is no model at {str(model)!r}; name a bundle's folder or a .gguf file, or none for the embedded model."
+        f"There is no model at {str(model)!r}; name a bundle's folder, a .gguf file, or an embedded model "
+        f"({', '.join(EMBEDDED_FOLDERS)})."
     )
 
 
@@ -76,7 +97,11 @@ def _from_bundle(path: Path) -> ModelSource:
     from models.bundle import open_bundle
 
     bundle = open_bundle(path)
-    return ModelSource(bundle.name, bundle.gguf_path, bundle)
+    found = {role: bundle.find_file(role) for role in WEIGHTS_ROLES}
+    weights = {role: file for role, file in found.items() if file is not None}
+    if not weights:
+        raise BundleError(f"The bundle {path} holds no weights; make the bundle again.")
+    return ModelSource(bundle.name, weights, bundle)
 
 
 def _from_file(path: Path) -> ModelSource:
@@ -87,4 +112,4 @@ def _from_file(path: Path) -> ModelSource:
         raise BundleError(f"The model file {path} cannot be read ({exc.strerror}); check its permissions.") from exc
     if magic != GGUF_MAGIC:
         raise BundleError(f"The file {path} is not a GGUF model (it begins with {magic!r}); name a .gguf file.")
-    return ModelSource(path.stem, path, None)
+    return ModelSource(path.stem, {"gguf": path}, None)

@@ -61,7 +61,7 @@ class Opening:
         check_room(len(tokens) + len(forced), self._model.backend.context_size)
         self.tokens, self.num_forced = [*tokens, *forced], len(forced)
         tool_format = self._model.dialect.layout.tool_format if self._tools else None
-        parser = StreamParser(self._model.dialect, prompt.phase, None if tool_format is None else tool_format.call)
+        parser = StreamParser(self._model.dialect, prompt.phase, () if tool_format is None else tool_format.call_tags)
         parser.feed(prompt.forced)
         return parser
 

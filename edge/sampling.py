@@ -30,8 +30,8 @@ class Sampler:
         self._temperature = temperature
         self._top_k = top_k
         self._top_p = top_p
-        is_greedy = temperature < GREEDY_BELOW or top_k == 1
-        self._random = None if is_greedy else np.random.default_rng(seed)
+        self.is_greedy = temperature < GREEDY_BELOW or top_k == 1
+        self._random = None if self.is_greedy else np.random.default_rng(seed)
 
     def pick(self, logits: NDArray[np.float32], banned: Sequence[int] = ()) -> int:
         """The next token from ``(vocab_size,) float32`` logits, which are left as they are.

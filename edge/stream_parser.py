@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import Literal
 
 from models.dialect import Dialect, Phase
-from models.tool_calls import read_tool_call
+from models.tool_calls import may_become_call, read_tool_call
 
 PieceKind = Literal["judge", "marker", "thinking", "answer", "tool_call"]
 
@@ -39,17 +39,17 @@ class StreamParser:
     it anywhere, thinking inside an answer included; a tag that closes a phase left long ago is dropped; after the last
     closing tag nothing but tool calls counts.
 
-    ``call_tags`` open and close a tool call, None: there are none. A call that is no JSON, or is not closed, is text of
-    the phase it stands in, tags and all, and counts in ``num_malformed_calls``; one that only lacks its closing tag is
-    a call.
+    The first two of ``call_tags`` open and close a tool call, what stands behind them is dropped; empty: there are
+    none. A call that is no JSON, or is not closed, is text of the phase it stands in, tags and all, and counts in
+    ``num_malformed_calls``; one that only lacks its closing tag is a call.
     """
 
-    def __init__(self, dialect: Dialect, phase: Phase, call_tags: tuple[str, str] | None = None) -> None:
+    def __init__(self, dialect: Dialect, phase: Phase, call_tags: tuple[str, ...] = ()) -> None:
         self.phase: Phase = phase
         self.think: bool | None = None
         self.num_calls = self.num_malformed_calls = 0
         self._tags = dialect.tags
-        self._call_tags: tuple[str, ...] = call_tags or ()
+        self._call_tags = call_tags
         self._matcher = _matcher((*dialect.tags, *self._call_tags))
         self._call: str | None = None  # what was written of a call so far
         self._held = ""
@@ -87,7 +87,7 @@ class StreamParser:
         """Text without tags, as a piece of the current phase."""
         if self._call is not None:
             self._call += text
-            return [] if self._call.lstrip()[:1] in ("", "{") else self._end_call("")  # talk of a tag is no call
+            return [] if may_become_call(self._call) else self._end_call("")  # talk of a tag is no call
         if self._drops_line_end and text:
             text, self._drops_line_end = text.removeprefix("\n"), False
         if self.phase == "gap":
@@ -116,12 +116,12 @@ class StreamParser:
         return [Piece("marker", text)]
 
     def _cross_in_call(self, text: str) -> list[Piece]:
-        """Pass over a tag that opens or closes a call, or that stands inside one."""
-        closer = self._call_tags[1]
+        """Pass over a tag that opens or closes a call or several, or that stands inside one."""
+        opener, closer = self._call_tags[:2]
         if text == closer:
             return self._end_call(closer) if self._call is not None else []
         if self._call is None:
-            self._call = ""
+            self._call, self._drops_line_end = ("", False) if text == opener else (None, True)
             return []
         if read_tool_call(self._call) is None and _ends_in_string(self._call):
             self._call += text
@@ -136,7 +136,8 @@ class StreamParser:
         if read_tool_call(written) is not None:
             self.num_calls, self._drops_line_end = self.num_calls + 1, True
             return [Piece("tool_call", written)]
-        self.num_malformed_calls += written.lstrip().startswith("{")
+        is_begun = "{" in written or "```" in written
+        self.num_malformed_calls += is_begun and may_become_call(written)
         return self._text(f"{self._call_tags[0]}{written}{closer}")
 
 

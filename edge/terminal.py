@@ -6,6 +6,7 @@ Answers go to standard output, everything about them to standard error.
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import signal
@@ -16,7 +17,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, TextIO
 
-from edge.chat_types import Answer, StreamEvent
+from edge.chat_types import Answer, StreamEvent, ToolCall
 from models.errors import PromptError
 
 if TYPE_CHECKING:
@@ -57,8 +58,9 @@ class Screen:
         shown = ""  # the kind of text printed last
         try:
             for event in events:
-                text = printable(event.text) if self._is_terminal else event.text
-                if event.kind == "answer" or (event.kind == "thinking" and self.shows_thinking):
+                text = event.text if event.tool_call is None else call_line(event.tool_call)
+                if event.kind in ("answer", "tool_call") or (event.kind == "thinking" and self.shows_thinking):
+                    text = printable(text) if self._is_terminal else text
                     self._write(self._heading(shown, event.kind) + text)
                     shown = event.kind
                 result = event.result or result
@@ -75,20 +77,31 @@ class Screen:
 
     def _heading(self, shown: str, kind: str) -> str:
         """What stands between the text printed last and the first of ``kind``."""
+        if kind == "tool_call":  # on a line of its own
+            return self._tail(shown)
         if shown == kind or not self.shows_thinking:
             return ""
         if kind == "thinking":
             return DIM if self._dims_output else "[thinking]\n"
         if not shown:
             return ""
-        return f"{NORMAL}\n\n" if self._dims_output else "\n\n[answer]\n"
+        gap = "" if shown == "tool_call" else "\n\n"
+        return f"{NORMAL}{gap}" if self._dims_output else f"{gap}[answer]\n"
 
     def _tail(self, shown: str) -> str:
+        """What ends the text printed last and its line."""
+        if shown == "tool_call":
+            return ""
         return (NORMAL if shown == "thinking" and self._dims_output else "") + ("\n" if shown else "")
 
     def _write(self, text: str) -> None:
         sys.stdout.write(text)
         sys.stdout.flush()
+
+
+def call_line(call: ToolCall) -> str:
+    """A tool call as a line of JSON: what a script reads."""
+    return json.dumps({"name": call.name, "arguments": call.arguments}, ensure_ascii=False) + "\n"
 
 
 def printable(text: str) -> str:
@@ -108,6 +121,8 @@ def closing_line(answer: Answer) -> str:
     if timings.ttft_s:
         parts.append(f"first token {timings.load_s + timings.ttft_s:.2f} s")
     parts.append(f"{timings.decode_tokens_per_s:.0f} tokens/s")
+    if timings.start_s:
+        parts.append(f"{timings.load_s + timings.total_s:.2f} s in all, after {timings.start_s:.2f} s to start")
     ending = ENDINGS.get(answer.finish_reason, "")
     if answer.document == "cut":
         parts.append(f"no valid document: {ending or 'the model ended by itself'}")

@@ -17,9 +17,19 @@ from dataclasses import replace as with_changes
 from pathlib import Path
 
 from models.errors import BundleError
-from models.files import json_bytes, read_json_object, sha256_of, sync_file, sync_folder, write_bytes_atomically
+from models.files import (
+    disk_reason,
+    json_bytes,
+    read_json_object,
+    sha256_of,
+    sync_file,
+    sync_folder,
+    write_bytes_atomically,
+)
 from models.manifest import MANIFEST_NAME, FileRecord, Manifest, manifest_from_json, manifest_to_json
 from models.spec import ModelSpec
+
+REPORT_NAME = "report.html"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +76,17 @@ class Bundle:
 
     def file(self, role: str) -> Path:
         """The file with this role. Raises BundleError when there is none."""
+        path = self.find_file(role)
+        if path is None:
+            raise BundleError(f"The bundle {self.path} holds no {role} file; make the bundle again.")
+        return path
+
+    def find_file(self, role: str) -> Path | None:
+        """The file with this role, None when there is none."""
         for name, record in self.manifest.files.items():
             if record.role == role:
                 return self.path / name
-        raise BundleError(f"The bundle {self.path} holds no {role} file; make the bundle again.")
+        return None
 
 
 def open_bundle(path: Path) -> Bundle:
@@ -102,13 +119,19 @@ def verify_bundle(path: Path) -> Bundle:
 
 
 def write_bundle(
-    target: Path, roles: Mapping[str, str], fill: Callable[[Path], Manifest], *, replace: bool = False
+    target: Path,
+    roles: Mapping[str, str],
+    fill: Callable[[Path], Manifest],
+    report_page: Callable[[Manifest], str] | None = None,
+    *,
+    replace: bool = False,
 ) -> Bundle:
     """Make a bundle at ``target``, or leave everything as it was.
 
     ``fill`` writes the files into a temporary folder beside ``target`` and returns the manifest without its ``files``,
-    which are measured here; ``roles`` gives the role of each file name and must name every file written. The folder is
-    renamed to ``target`` last. An existing ``target`` is an error unless ``replace``, and then must be a bundle.
+    which are measured here; ``roles`` gives the role of each file name and must name every file written. What
+    ``report_page`` then makes of the manifest is put beside them, with the role report. The folder is renamed to
+    ``target`` last. An existing ``target`` is an error unless ``replace``, and then must be a bundle.
     What killed runs left behind is removed. Raises BundleError, and whatever ``fill`` raises.
     """
     try:
@@ -116,10 +139,10 @@ def write_bundle(
         with _partial_folder(target) as folder:
             check_target(target, replace)
             manifest = fill(folder)
-            _finish(folder, manifest, roles)
+            _finish(folder, manifest, roles, report_page)
             _swap_in(folder, target)
     except OSError as exc:
-        raise BundleError(f"{target} cannot be written: {exc.strerror or exc}; nothing was changed there.") from exc
+        raise BundleError(f"{target} cannot be written: {disk_reason(exc)}; nothing was changed there.") from exc
     return open_bundle(target)
 
 
@@ -170,15 +193,24 @@ def _lock(handle: int, folder: Path, target: Path) -> None:
         raise BundleError(f"Another process is writing {target}; wait for it to end.")
 
 
-def _finish(folder: Path, manifest: Manifest, roles: Mapping[str, str]) -> None:
-    """Measure the files, write bundle.json, and get all of it onto the disk."""
-    records = {}
-    for file in sorted(folder.iterdir()):
-        sync_file(file)
-        records[file.name] = FileRecord(roles[file.name], file.stat().st_size, sha256_of(file))
-    data = json_bytes(manifest_to_json(with_changes(manifest, files=records)))
+def _finish(
+    folder: Path, manifest: Manifest, roles: Mapping[str, str], report_page: Callable[[Manifest], str] | None
+) -> None:
+    """Measure the files, write the report and bundle.json, and get all of it onto the disk."""
+    records = {file.name: _measured(file, roles[file.name]) for file in sorted(folder.iterdir())}
+    manifest = with_changes(manifest, files=records)
+    if report_page is not None:
+        report = folder / REPORT_NAME
+        report.write_text(report_page(manifest), encoding="utf-8")
+        manifest = with_changes(manifest, files={**records, REPORT_NAME: _measured(report, "report")})
+    data = json_bytes(manifest_to_json(manifest))
     manifest_from_json(json.loads(data))  # what could not be opened again is never written
     write_bytes_atomically(folder / MANIFEST_NAME, data)
+
+
+def _measured(file: Path, role: str) -> FileRecord:
+    sync_file(file)
+    return FileRecord(role, file.stat().st_size, sha256_of(file))
 
 
 def _swap_in(folder: Path, target: Path) -> None:

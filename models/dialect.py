@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from models.chat_template import TemplateLayout
 from models.dialect_base import Dialect, Layout, MarkLayout, Message, Part, Phase, Prompt, Role, Sampling, Tag, Think
 from models.errors import ModelError, UnknownFamilyError
-from models.tool_calls import HERMES
+from models.tool_calls import HERMES, HUNYUAN_TOOLS
 
 __all__ = [
     "DIALECTS",
@@ -102,6 +102,7 @@ HUNYUAN = Dialect(
         user=(HY_USER, ""),
         assistant=(HY_ASSISTANT, HY_ANSWER_END),
         opening=HY_ASSISTANT,
+        tool_format=HUNYUAN_TOOLS,
     ),
     start_phase="gap",
     tags=THINK_TAGS | ANSWER_TAGS,

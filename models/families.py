@@ -50,6 +50,7 @@ class Family:
 
     model_type: str
     gguf_architecture: str
+    genai_type: str  # what onnxruntime-genai calls it
     gguf_pre_tokenizer: str  # used where the tokenizer's own pattern is not one llama.cpp has a name for
     qk_norm: QkNorm  # RMSNorm over head_dim of queries and keys, before or after the rotation
     rope_rule: RopeRule
@@ -96,6 +97,7 @@ FAMILIES: dict[str, Family] = {
         Family(
             "qwen3",
             "qwen3",
+            "qwen3",
             "qwen2",
             "before_rope",
             "plain",
@@ -105,6 +107,7 @@ FAMILIES: dict[str, Family] = {
         Family(
             "hunyuan_v1_dense",
             "hunyuan-dense",
+            "hunyuandensev1",
             "hunyuan-dense",
             "after_rope",
             "ntk_alpha",

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 
 from models.errors import UsageError
 from models.spec import BLOCK_WIDTH, TensorPlace
-from quantize.gguf_writer import BLOCK_BYTES, TensorFormat
+from quantize.gguf_writer import BLOCK_BYTES
+from quantize.stored import TensorFormat
 
 
 def widen_within(

@@ -27,11 +27,11 @@ from quantize.block import QuantizedBlock, quantize_block, relative_distance, ro
 from quantize.calibrate import CalibrationText, InputSums, Windows
 from quantize.decoder import Rotation, rotation_of, run_block, split_places
 from quantize.gguf_blocks import stored_values
-from quantize.gguf_writer import Stored, TensorFormat
 from quantize.progress import Progress
 from quantize.quality import measure_quality
 from quantize.recipe import QuantRecipe
 from quantize.rounding import round_rows, stored_chunks, values_of
+from quantize.stored import Stored, TensorFormat
 from quantize.work_folder import FinishedBlock, WorkFolder
 
 Floats = NDArray[np.float32]

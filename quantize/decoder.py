@@ -30,9 +30,14 @@ class Rotation:
 
 def rotation_of(spec: ModelSpec, num_tokens: int) -> Rotation:
     """The angles of positions 0 to ``num_tokens`` - 1; ``spec.rope_base`` has any scaling in it already."""
-    exponents = np.arange(0, spec.head_dim, 2) / spec.head_dim
-    angles = np.outer(np.arange(num_tokens), spec.rope_base**-exponents)
+    angles = np.outer(np.arange(num_tokens), frequencies_of(spec))
     return Rotation(np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32))
+
+
+def frequencies_of(spec: ModelSpec) -> NDArray[np.float64]:
+    """The angle (head_dim / 2,) by which every pair of channels turns from one position to the next."""
+    frequencies: NDArray[np.float64] = spec.rope_base ** -(np.arange(0, spec.head_dim, 2) / spec.head_dim)
+    return frequencies
 
 
 def run_block(

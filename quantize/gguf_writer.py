@@ -8,28 +8,25 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import ModelError
 from models.families import family_of
-from models.spec import BLOCK_WIDTH, ModelSpec, TensorPlace
+from models.spec import BLOCK_WIDTH, TensorPlace
 from quantize.gguf_blocks import Q4_0_BYTES, Q4_1_BYTES, Q8_0_BYTES, to_q4_0, to_q4_1, to_q8_0
 from quantize.int4 import Int4Tensor
 from quantize.int8 import Int8Tensor
+from quantize.stored import ModelFacts, Stored, TensorFormat, format_of
 from quantize.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from gguf import GGUFWriter
-
-TensorFormat = Literal["F32", "Q4_0", "Q4_1", "Q8_0"]
-Stored = Int4Tensor | Int8Tensor | NDArray[np.float32]
 
 BLOCK_BYTES: dict[TensorFormat, int] = {
     "F32": 4 * BLOCK_WIDTH,
@@ -39,44 +36,78 @@ BLOCK_BYTES: dict[TensorFormat, int] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class ModelFacts:
-    """What a GGUF file says beside its weights. The first stop id becomes its EOS, the second its EOT."""
+class GgufWriter:
+    """A quantize.writers.BundleWriter of one GGUF file. Memory holds the bytes of one tensor."""
 
-    name: str
-    spec: ModelSpec
-    vocabulary: Vocabulary
-    stop_token_ids: tuple[int, ...]
+    def __init__(self, path: Path, facts: ModelFacts, formats: Mapping[TensorPlace, TensorFormat]) -> None:
+        """Begin the file at ``path`` with everything but the tensors, which ``formats`` gives in file order.
+
+        Raises ModelError when the ``gguf`` package is missing, OSError when the disk is full.
+        """
+        gguf = _import_gguf()
+        self._formats = formats
+        self._places = iter(formats)
+        self._tensor: _Tensor | None = None
+        self._writer = gguf.GGUFWriter(path, family_of(facts.spec.family).gguf_architecture)
+        try:
+            _add_architecture(self._writer, facts)
+            _add_vocabulary(self._writer, facts.vocabulary, facts.stop_token_ids)
+            self._writer.add_file_type(gguf.LlamaFileType[_file_type(formats)])
+            for place, tensor_format in formats.items():
+                kind = gguf.GGMLQuantizationType[tensor_format]
+                num_bytes = _num_bytes(place, tensor_format)
+                self._writer.add_tensor_info(
+                    place.gguf_name, place.shape, np.dtype(np.float32), num_bytes, raw_dtype=kind
+                )
+            self._writer.write_header_to_file()
+            self._writer.write_kv_data_to_file()
+            self._writer.write_ti_data_to_file()
+        except BaseException:
+            self.close()
+            raise
+
+    def add(self, place: TensorPlace, rows: Stored) -> None:
+        """See quantize.writers.BundleWriter."""
+        if self._tensor is None:
+            self._tensor = _Tensor(next(self._places), self._formats)
+        self._tensor.add(place, rows)
+        if self._tensor.is_whole:
+            self._writer.write_tensor_data(self._tensor.laid)
+            self._tensor = None
+
+    def finish(self) -> None:
+        """See quantize.writers.BundleWriter."""
+        missing = self._tensor.place if self._tensor else next(self._places, None)
+        if missing is not None:
+            raise ValueError(f"{missing.gguf_name} did not get all of its rows")
+
+    def close(self) -> None:
+        """See quantize.writers.BundleWriter."""
+        self._writer.close()
 
 
-def write_gguf(
-    path: Path,
-    facts: ModelFacts,
-    formats: Mapping[TensorPlace, TensorFormat],
-    chunks_of: Callable[[TensorPlace], Iterable[Stored]],
-) -> None:
-    """Write a GGUF file. ``formats`` gives every tensor in file order, ``chunks_of`` its rows in order, as chunks.
+class _Tensor:
+    """All bytes of one tensor; rows are laid as they come, so that the floats of a large one are never all there."""
 
-    Raises ModelError when the ``gguf`` package is missing, ValueError when the chunks are not what ``formats`` says,
-    OSError when the disk is full.
-    """
-    gguf = _import_gguf()
-    writer = gguf.GGUFWriter(path, family_of(facts.spec.family).gguf_architecture)
-    try:
-        _add_architecture(writer, facts)
-        _add_vocabulary(writer, facts.vocabulary, facts.stop_token_ids)
-        writer.add_file_type(gguf.LlamaFileType[_file_type(formats)])
-        for place, tensor_format in formats.items():
-            kind = gguf.GGMLQuantizationType[tensor_format]
-            num_bytes = _num_bytes(place, tensor_format)
-            writer.add_tensor_info(place.gguf_name, place.shape, np.dtype(np.float32), num_bytes, raw_dtype=kind)
-        writer.write_header_to_file()
-        writer.write_kv_data_to_file()
-        writer.write_ti_data_to_file()
-        for place, tensor_format in formats.items():
-            writer.write_tensor_data(_lay_tensor(place, tensor_format, chunks_of(place)))
-    finally:
-        writer.close()
+    def __init__(self, place: TensorPlace, formats: Mapping[TensorPlace, TensorFormat]) -> None:
+        self.place = place
+        self.tensor_format = formats[place]
+        self.laid = np.empty(_num_bytes(place, self.tensor_format), np.uint8)
+        self._filled = 0
+
+    @property
+    def is_whole(self) -> bool:
+        return self._filled == self.laid.size
+
+    def add(self, place: TensorPlace, rows: Stored) -> None:
+        got, laid = format_of(rows), _lay(rows)
+        if (place, got) != (self.place, self.tensor_format) or self._filled + laid.size > self.laid.size:
+            raise ValueError(
+                f"{self.place.gguf_name} was announced as {self.place.shape} {self.tensor_format}, "
+                f"got {got} rows of {place.gguf_name}"
+            )
+        self.laid[self._filled : self._filled + laid.size] = laid.reshape(-1)
+        self._filled += laid.size
 
 
 def _file_type(formats: Mapping[TensorPlace, TensorFormat]) -> str:
@@ -102,30 +133,13 @@ def _num_bytes(place: TensorPlace, tensor_format: TensorFormat) -> int:
     return math.prod(place.shape) * BLOCK_BYTES[tensor_format] // BLOCK_WIDTH
 
 
-def _lay_tensor(place: TensorPlace, tensor_format: TensorFormat, chunks: Iterable[Stored]) -> NDArray[np.uint8]:
-    """All bytes of one tensor; chunks are laid one by one, so that the floats of a large one are never all there."""
-    laid = np.empty(_num_bytes(place, tensor_format), np.uint8)
-    filled = 0
-    for chunk in chunks:
-        chunk_format, rows = _lay(chunk)
-        if chunk_format != tensor_format or filled + rows.size > laid.size:
-            raise ValueError(
-                f"{place.gguf_name} was announced as {place.shape} {tensor_format}, got {chunk_format} rows"
-            )
-        laid[filled : filled + rows.size] = rows.reshape(-1)
-        filled += rows.size
-    if filled != laid.size:
-        raise ValueError(f"{place.gguf_name} got {filled} of {laid.size} bytes")
-    return laid
-
-
-def _lay(tensor: Stored) -> tuple[TensorFormat, NDArray[np.uint8]]:
-    """The format that holds ``tensor`` (exactly, but for the minima of zero points), and its bytes."""
-    if isinstance(tensor, Int8Tensor):
-        return "Q8_0", to_q8_0(tensor)
-    if isinstance(tensor, Int4Tensor):
-        return ("Q4_0", to_q4_0(tensor)) if tensor.zeros is None else ("Q4_1", to_q4_1(tensor))
-    return "F32", np.ascontiguousarray(tensor, dtype="<f4").view(np.uint8)
+def _lay(rows: Stored) -> NDArray[np.uint8]:
+    """The bytes of ``rows``: exactly what they are, but for the minima of zero points."""
+    if isinstance(rows, Int8Tensor):
+        return to_q8_0(rows)
+    if isinstance(rows, Int4Tensor):
+        return to_q4_0(rows) if rows.zeros is None else to_q4_1(rows)
+    return np.ascontiguousarray(rows, dtype="<f4").view(np.uint8)
 
 
 def _add_architecture(writer: GGUFWriter, facts: ModelFacts) -> None:

@@ -6,7 +6,7 @@ Knows: the order of the steps. Does not know: how any of them is done.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from dataclasses import replace as with_changes
 from functools import partial
@@ -18,21 +18,24 @@ from models.bundle import Bundle, check_target, write_bundle
 from models.checkpoint import Checkpoint, open_checkpoint
 from models.dialect import Dialect, Sampling, detect_dialect
 from models.errors import BundleError, CheckpointError
-from models.files import read_json_object
+from models.files import disk_reason, read_json_object
 from models.manifest import Manifest
 from models.spec import TensorPlace
 from models.tokenizer import BpeChatTokenizer, stop_token_ids
 from quantize.budget import widen_within
 from quantize.calibrate import read_calibration_text
 from quantize.calibrated import CalibratedTensors, calibrate_blocks, calibration_report
-from quantize.gguf_writer import ModelFacts, Stored, TensorFormat, write_gguf
+from quantize.parts import part_report
 from quantize.progress import Progress
 from quantize.recipe import QuantRecipe
+from quantize.report_page import report_page
 from quantize.rounding import ChunksOf, RoundingErrors, plan_formats, stored_chunks
+from quantize.stored import ModelFacts, TensorFormat
 from quantize.vocabulary import TokenKind, Vocabulary, control_ids, read_vocabulary
 from quantize.work_folder import WorkFolder, run_fingerprint
+from quantize.writers import begin_all, check_tensors, roles_of
 
-GGUF_NAME, TOKENIZER_NAME = "model.gguf", "tokenizer.json"
+TOKENIZER_NAME = "tokenizer.json"
 
 
 def quantize_checkpoint(
@@ -60,13 +63,13 @@ def quantize_checkpoint(
     recipe = recipe or QuantRecipe()
     checkpoint = open_checkpoint(source)
     formats = plan_formats(checkpoint.spec, recipe, checkpoint.packed)
+    # a budget that is too small, and a format that cannot hold what it widens, are told before the work
+    check_tensors(recipe.file_formats, widen_within(formats, {}, recipe.bits) if recipe.has_budget else formats)
     identity = _identify(checkpoint, name, dialect_name, origin)
     if recipe.method == "rtn":
         chunks_of = partial(stored_chunks, checkpoint, recipe=recipe)
         return _write(out, checkpoint, recipe, identity, formats, chunks_of, {}, replace, progress)
     check_target(out, replace)
-    if recipe.has_budget:
-        widen_within(formats, {}, recipe.bits)  # a budget that is too small is told before the work
     text = read_calibration_text(calibration, identity.dialect, identity.tokenizer, recipe)
     try:
         with WorkFolder(out, run_fingerprint(checkpoint, recipe, text.calibration, _own_version())) as work:
@@ -78,7 +81,7 @@ def quantize_checkpoint(
             bundle = _write(out, checkpoint, recipe, identity, formats, tensors.chunks, report, replace, progress)
             work.remove()
     except OSError as exc:
-        raise BundleError(f"{out} cannot be made: {exc.strerror or exc}; nothing was changed there.") from exc
+        raise BundleError(f"{out} cannot be made: {disk_reason(exc)}; nothing was changed there.") from exc
     return bundle
 
 
@@ -131,20 +134,18 @@ def _write(
     progress: Callable[[Progress], None] | None,
 ) -> Bundle:
     """Write the bundle; ``chunks_of`` gives what is stored of a tensor, and the floats that it stands for."""
-    numbers = {place: number for number, place in enumerate(formats)}
     errors = RoundingErrors()
 
-    def written_chunks(place: TensorPlace) -> Iterator[Stored]:
-        if progress:
-            progress(Progress(numbers[place], len(formats), place.checkpoint_name))
-        for stored, rows in chunks_of(place, formats[place]):
-            errors.add(place.gguf_name, rows, stored)
-            yield stored
-
     def fill(folder: Path) -> Manifest:
-        facts = ModelFacts(identity.name, checkpoint.spec, identity.vocabulary, identity.stop_token_ids)
-        write_gguf(folder / GGUF_NAME, facts, formats, written_chunks)
         shutil.copyfile(checkpoint.folder / TOKENIZER_NAME, folder / TOKENIZER_NAME)
+        with begin_all(recipe.file_formats, folder, _facts(checkpoint, identity), formats) as writer:
+            for number, (place, tensor_format) in enumerate(formats.items()):
+                if progress:
+                    progress(Progress(number, len(formats), place.checkpoint_name))
+                for stored, rows in chunks_of(place, tensor_format):
+                    errors.add(place.gguf_name, rows, stored)
+                    writer.add(place, stored)
+            writer.finish()
         return Manifest(
             name=identity.name,
             spec=checkpoint.spec,
@@ -155,13 +156,25 @@ def _write(
             sampling=identity.sampling,
             recipe=_recipe_record(checkpoint, recipe),
             tensor_errors=errors.relative(),
-            report=report,
+            report={**report, "parts": part_report(formats, errors)},
             source=identity.origin,
             created_by=f"edge-think {_own_version()}",
             files={},  # measured by write_bundle
         )
 
-    return write_bundle(out, {GGUF_NAME: "gguf", TOKENIZER_NAME: "tokenizer"}, fill, replace=replace)
+    roles = {TOKENIZER_NAME: "tokenizer"} | roles_of(recipe.file_formats)
+    return write_bundle(out, roles, fill, report_page, replace=replace)
+
+
+def _facts(checkpoint: Checkpoint, identity: _Identity) -> ModelFacts:
+    return ModelFacts(
+        name=identity.name,
+        spec=checkpoint.spec,
+        vocabulary=identity.vocabulary,
+        stop_token_ids=identity.stop_token_ids,
+        sampling=identity.sampling,
+        config=checkpoint.config,
+    )
 
 
 def _recipe_record(checkpoint: Checkpoint, recipe: QuantRecipe) -> dict[str, Any]:
@@ -175,6 +188,7 @@ def _recipe_record(checkpoint: Checkpoint, recipe: QuantRecipe) -> dict[str, Any
         "group_size": packing.group_size,
         "symmetric": packing.is_symmetric,
         "wide": recipe.wide,
+        "file_formats": recipe.file_formats,
     }
 
 

@@ -15,6 +15,7 @@ from quantize.int4 import ScaleChoice
 
 Method = Literal["rtn", "awq"]
 Refinement = Literal["none", "gptq"]
+FileFormat = Literal["gguf", "onnx", "awq"]
 
 LEAST_BITS, MOST_BITS = 4.5, 8.5  # a weight of Q4_0 and of Q8_0, scales counted
 
@@ -30,6 +31,7 @@ class QuantRecipe:
     ``method`` rtn rounds to nearest (``scale``: see quantize.int4.quantize_symmetric); awq also scales and clips for
     what the layers read on a calibration text, of ``windows`` windows of ``window_tokens`` tokens, trying ``grid``
     scales, and ``refine`` gptq then feeds errors back. ``held_out`` windows are kept to measure the result on.
+    ``file_formats``: what the bundle holds the same weights in, see quantize.writers.
     Raises UsageError for a value that cannot be honoured.
     """
 
@@ -44,6 +46,7 @@ class QuantRecipe:
     windows: int = 16
     window_tokens: int = 512
     held_out: int = 2
+    file_formats: tuple[FileFormat, ...] = ("gguf",)
 
     def __post_init__(self) -> None:
         if self.bits not in (4, 32) and not LEAST_BITS <= self.bits <= MOST_BITS:
@@ -60,6 +63,11 @@ class QuantRecipe:
                 raise UsageError(f"{name} is {getattr(self, name)}; use {least} or more.")
         if self.has_budget and self.method != "awq":
             raise UsageError(f"bits {self.bits} is a budget, which goes by errors on a text; ask for method awq.")
+        for file_format in self.file_formats:
+            if file_format not in get_args(FileFormat):
+                raise UsageError(f"The format {file_format!r} is unknown; use {' or '.join(get_args(FileFormat))}.")
+        if not self.file_formats or len(set(self.file_formats)) < len(self.file_formats):
+            raise UsageError(f"The formats are {', '.join(self.file_formats) or 'none'}; name one or more, each once.")
         known = {row.role for family in FAMILIES.values() for row in family.rows if row.kind != "norm"}
         if unknown := sorted(set(self.wide) - known):
             raise UsageError(f"wide names the role {unknown[0]!r}; use roles among {', '.join(sorted(known))}.")

@@ -6,7 +6,7 @@ Knows: the recipe, the checkpoint's tensors. Does not know: files, or byte layou
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 
 import numpy as np
@@ -18,12 +18,12 @@ from models.packing import Packing
 from models.spec import ModelSpec, TensorPlace
 from quantize.awq import search_clip
 from quantize.gguf_blocks import stored_values
-from quantize.gguf_writer import Stored, TensorFormat
 from quantize.grids import CLIPPING_SHARES, PLAIN_SHARES
 from quantize.int4 import Int4Tensor, quantize_symmetric
 from quantize.int8 import quantize_int8
 from quantize.packed import read_packed_rows
 from quantize.recipe import QuantRecipe
+from quantize.stored import Stored, TensorFormat
 
 # What is stored of a tensor, in order, and the floats that it stands for.
 ChunksOf = Callable[[TensorPlace, TensorFormat], Iterator[tuple[Stored, NDArray[np.float32]]]]
@@ -126,6 +126,13 @@ class RoundingErrors:
 
     def relative(self) -> dict[str, float]:
         """By tensor name, to four digits, so that a different order of summing gives the same text."""
-        return {
-            name: float(f"{math.sqrt(error / norm) if norm else 0.0:.4g}") for name, (error, norm) in self._sums.items()
-        }
+        return {name: _relative(error, norm) for name, (error, norm) in self._sums.items()}
+
+    def together(self, names: Iterable[str]) -> float | None:
+        """Of several tensors as if they were one; None where none of them was rounded."""
+        sums = [self._sums[name] for name in names if name in self._sums]
+        return _relative(*map(sum, zip(*sums, strict=True))) if sums else None
+
+
+def _relative(error: float, norm: float) -> float:
+    return float(f"{math.sqrt(error / norm) if norm else 0.0:.4g}")

@@ -38,8 +38,10 @@ TEXTS: tuple[tuple[str, Phase, str], ...] = (
 )
 
 
-CALL_TAGS = ("<tool_call>", "</tool_call>")
+CALL_TAGS = DIALECTS["qwen3"].layout.tool_format.call_tags  # type: ignore[union-attr]
 CALL = '<tool_call>\n{"name": "look", "arguments": {"at": "</think>"}}\n</tool_call>'
+HUNYUAN_TAGS = DIALECTS["hunyuan"].layout.tool_format.call_tags  # type: ignore[union-attr]
+FENCED = '<tool_call>look\n```json\n{"at": "</think>"}\n```</tool_call>'
 TOOL_TEXTS: tuple[tuple[str, Phase, str], ...] = (
     ("qwen3", "gap", f"<think>\nLet me look.\n{CALL}\nAgain:\n{CALL}\n</think>\n\nDone.\n{CALL}"),
     ("qwen3", "gap", f"<think>\n\n</think>\n\n{CALL}\n{CALL}"),
@@ -50,6 +52,21 @@ TOOL_TEXTS: tuple[tuple[str, Phase, str], ...] = (
     ("qwen3", "answer", '<tool_call>\n{"name": "look", "argu'),
     ("hipo", "judge", f"Needs a look.\n</judge>\n\n<think_off>\n<answer>\n{CALL}\n</answer>"),
 )
+HUNYUAN_TOOL_TEXTS: tuple[tuple[str, Phase, str], ...] = (
+    (
+        "hunyuan",
+        "gap",
+        f"<think>\nLet me look.\n</think>\n<answer>\n<tool_calls>{FENCED}\n{FENCED}</tool_calls>\n</answer>",
+    ),
+    ("hunyuan", "gap", f"<think>\n\n</think>\n<tool_calls>{FENCED}</tool_calls>"),
+    ("hunyuan", "thinking", f"Now.\n<tool_calls>\n{FENCED}\n</tool_calls>\n</think>\n<answer>\nSo.\n</answer>"),
+    (
+        "hunyuan",
+        "answer",
+        "Well, <tool_call>look\n```json\n{at}\n```</tool_call> and <tool_call>look\n```json\n{}\n```",
+    ),
+    ("hunyuan", "answer", "A <tool_call> tag would do."),
+)
 
 
 def main() -> None:
@@ -57,17 +74,17 @@ def main() -> None:
     rng = random.Random(0)
     path = Path(__file__).parent / "vectors" / "parser.jsonl"
     with path.open("w", encoding="utf-8") as file:
-        for call_tags, texts in ((None, TEXTS), (CALL_TAGS, TOOL_TEXTS)):
+        for call_tags, texts in (((), TEXTS), (CALL_TAGS, TOOL_TEXTS), (HUNYUAN_TAGS, HUNYUAN_TOOL_TEXTS)):
             for dialect, phase, text in texts:
                 for fed in ([text], list(text), _split_at_random(text, rng)):
                     file.write(json.dumps(_record(dialect, phase, fed, call_tags), ensure_ascii=False) + "\n")
 
 
-def _record(dialect: str, phase: Phase, fed: list[str], call_tags: tuple[str, str] | None) -> dict[str, Any]:
+def _record(dialect: str, phase: Phase, fed: list[str], call_tags: tuple[str, ...]) -> dict[str, Any]:
     parser = StreamParser(DIALECTS[dialect], phase, call_tags)
     pieces = [piece for part in fed for piece in parser.feed(part)] + parser.flush()
     record: dict[str, Any] = {"dialect": dialect, "phase": phase}
-    record |= {} if call_tags is None else {"call_tags": call_tags}
+    record |= {"call_tags": call_tags} if call_tags else {}
     record |= {"fed": fed, "pieces": [[piece.kind, piece.text] for piece in pieces]}
     return record | {"end_phase": parser.phase, "think": parser.think}
 

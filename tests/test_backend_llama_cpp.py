@@ -256,7 +256,7 @@ def test_commands_to_install_keep_to_the_release_we_are_written_for(repository: 
     """The newest release may have another low-level API: advice to install it would break what it is to repair."""
     dependencies = tomllib.loads((repository / "pyproject.toml").read_text())["project"]["dependencies"]
     assert [name for name in dependencies if name.startswith("llama-cpp-python")] == [LLAMA_CPP_REQUIREMENT]
-    assert shlex.split(BACKENDS["llama_cpp"][2]) == ["pip", "install", LLAMA_CPP_REQUIREMENT]
+    assert shlex.split(BACKENDS["llama_cpp"].install) == ["pip", "install", LLAMA_CPP_REQUIREMENT]
     assert f"'{LLAMA_CPP_REQUIREMENT}'" in llama_library.REBUILD and "make rebuild-llama" in llama_library.REBUILD
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import doctest
+import re
+import textwrap
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -79,3 +82,17 @@ def test_calls_are_recorded() -> None:
 
 def test_example_in_the_documentation_is_true() -> None:
     assert doctest.testmod(scripted).failed == 0
+
+
+def test_the_example_in_the_document_holds() -> None:
+    """What docs/backends.md shows must run, and its comments must be what comes back."""
+    text = (Path(__file__).parents[1] / "docs" / "backends.md").read_text(encoding="utf-8")
+    code = textwrap.dedent(re.findall(r" *```python\n(.*?)```", text, re.DOTALL)[0])
+    names: dict[str, object] = {}
+    for line in code.splitlines():
+        statement, _, comment = line.partition("  #")
+        if "PrefillResult" in comment:
+            assert repr(eval(statement, names)) == comment.strip()
+        else:
+            exec(statement, names)
+    assert names["token"] == 7

@@ -10,7 +10,16 @@ from tiny_checkpoints import write_tiny_checkpoint
 
 from bench_edge import kept, model_card, think, think_run
 from bench_edge.model_card import render_model_card
-from bench_edge.think import build_report, main, measure_float, outside_set, summarize_outside, with_label_policy
+from bench_edge.think import (
+    Subject,
+    build_report,
+    find_subject,
+    main,
+    measure_float,
+    outside_set,
+    summarize_outside,
+    with_label_policy,
+)
 from bench_edge.think_run import MODES, Outcome, ThinkRun
 from bench_edge.think_tables import tables
 from models.errors import UsageError
@@ -29,6 +38,7 @@ class FakeProblem:
     answer: str = "2"
 
 
+SPARK = Subject("spark", has_judge=True)
 PROBLEMS: Any = [
     FakeProblem(1),
     FakeProblem(1),
@@ -61,7 +71,7 @@ def test_label_policy_thinks_exactly_from_two_steps_on() -> None:
 
 
 def test_checks_count_what_their_names_say() -> None:
-    report = build_report(["--limit", "4"], PROBLEMS, outcomes([True, False, True, False]), None, outside())
+    report = build_report(["--limit", "4"], PROBLEMS, outcomes([True, False, True, False]), None, outside(), SPARK)
     values = {check.id: (round(check.value, 4), check.holds) for check in report.checks}
     assert values["A.on"] == (1.0, True)
     assert values["A.off1"] == (1.0, True)
@@ -74,23 +84,46 @@ def test_checks_count_what_their_names_say() -> None:
 
 def test_int4_check_is_the_worst_mode() -> None:
     same = outcomes([True] * 4)
-    report = build_report([], PROBLEMS, outcomes([False] * 4), same, outside())
+    report = build_report([], PROBLEMS, outcomes([False] * 4), same, outside(), SPARK)
     check = next(check for check in report.checks if check.id == "A.int4")
     assert (check.value, check.holds) == (-50.0, False)
 
 
+def test_nothing_is_promised_of_a_habit() -> None:
+    """A model that always thinks by itself failed the figures of a judge it does not have."""
+    rows = outcomes([True] * 4)
+    report = build_report([], PROBLEMS, rows, rows, outside(), Subject("spark-hunyuan", has_judge=False))
+    assert [check.id for check in report.checks] == ["A.on", "A.off1", "A.off3", "A.int4"]
+    assert report.results["policies"]["auto"]["all"]["right"]["count"] == 4
+
+
+@pytest.mark.parametrize(("model", "subject"), [(None, SPARK), ("spark-hunyuan", Subject("spark-hunyuan", False))])
+def test_the_subject_is_told_from_the_model(model: str | None, subject: Subject) -> None:
+    assert find_subject(model) == subject
+
+
+def test_a_card_needs_words_before_the_long_run(tmp_path: Path) -> None:
+    """Another model's card told the story of spark."""
+    bundle = quantize_checkpoint(write_tiny_checkpoint(tmp_path / "source"), tmp_path / "tiny").path
+    with pytest.raises(UsageError, match="no words"):
+        main(["--model", str(bundle), "--card", str(tmp_path / "README.md")])
+
+
 @pytest.fixture
 def _some_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model_card, "_parameters", lambda: "3.2 M parameters")
+    monkeypatch.setattr(model_card, "_parameters", lambda folder: "3.2 M parameters")
 
 
 @pytest.mark.usefixtures("_some_checkpoint")
-def test_report_is_one_json_object_and_makes_a_card() -> None:
-    report = build_report([], PROBLEMS, outcomes([True] * 4), outcomes([True] * 4), outside())
+@pytest.mark.parametrize("subject", [SPARK, Subject("spark-hunyuan", has_judge=False)])
+def test_report_is_one_json_object_and_makes_a_card(subject: Subject) -> None:
+    report = build_report([], PROBLEMS, outcomes([True] * 4), outcomes([True] * 4), outside(), subject)
     line = json.loads(json.dumps(report.to_json()))
     assert set(line) == {"bench", "command", "device", "commit", "seed", "results", "checks"}
     assert all(set(check) == {"id", "name", "value", "bar", "holds"} for check in line["checks"])
     card = render_model_card(line)
+    assert f"\n# {subject.name}\n" in card and f"bundle --replace --name {subject.name}" in card
+    assert "3.2 M parameters" in card and "{" not in card.replace('[{"role"', "").replace('12?"}]', "")
     assert "change, auto" in card and "bf16, right" in card
     assert "change of 5, on " in card and "change of 5, label" not in card and "change of 1" not in card
     assert "auto minus label" in card and "4 prompts that are no sums" in card and "outside its world" in card
@@ -98,7 +131,7 @@ def test_report_is_one_json_object_and_makes_a_card() -> None:
 
 def test_differences_are_paired_and_signed() -> None:
     """Off is right on two of four, on and label on all, auto on three."""
-    results = build_report([], PROBLEMS, outcomes([True, False, True, False]), None, outside()).results
+    results = build_report([], PROBLEMS, outcomes([True, False, True, False]), None, outside(), SPARK).results
     values = {name: row["value"] for name, row in results["differences_points"].items()}
     assert values == {"auto_minus_label": -25, "auto_minus_on": -25, "auto_minus_off": 25, "on_minus_off": 50}
     low, high = results["differences_points"]["on_minus_off"]["interval_95"]
@@ -116,7 +149,7 @@ def test_outside_prompts_are_fixed_and_in_both_languages() -> None:
 
 
 def test_outside_prompts_are_reported_apart() -> None:
-    results = build_report([], PROBLEMS, outcomes([True] * 4), None, outside()).results
+    results = build_report([], PROBLEMS, outcomes([True] * 4), None, outside(), SPARK).results
     assert (results["num_problems"], results["outside"]["num_prompts"]) == (4, 4)
     assert results["outside"]["all"]["right"]["count"] == 3
     assert results["outside"]["by_language"]["zh"]["right"]["count"] == 1

@@ -10,7 +10,7 @@ import pytest
 from models.dialect import DIALECTS, Dialect, Message, Part, TemplateLayout, Think, detect_dialect
 from models.dialect_base import STEP_REQUESTS
 from models.errors import ModelError, PromptError, UnknownFamilyError
-from models.spark.tokenizer import CHAT_TEMPLATE as SPARK_TEMPLATE
+from models.spark.kinds import KINDS, Kind
 
 HI = [Message("user", "Hi")]
 TALK = [Message("system", "SYS"), *HI, Message("assistant", "ANSWER"), Message("user", "Again")]
@@ -75,12 +75,13 @@ def test_prompts_to_the_byte(name: str, messages: list[Message], think: Think, e
     assert DIALECTS[name].render(messages, think).text == expected
 
 
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS.keys())
 @pytest.mark.parametrize("messages", [HI, TALK])
-def test_the_embedded_models_own_template_gives_the_same_prompt(messages: list[Message]) -> None:
+def test_the_embedded_models_own_templates_give_the_same_prompts(messages: list[Message], kind: Kind) -> None:
     """The stock quick start renders with the shipped template: the runtime must show the model the same bytes."""
-    assert detect_dialect(SPARK_TEMPLATE, no_token)[0] is DIALECTS["hipo"]
-    rendered = "".join(part.text for part in TemplateLayout(SPARK_TEMPLATE).lay_out(messages))
-    assert rendered == DIALECTS["hipo"].render(messages, "auto").text
+    assert detect_dialect(kind.chat_template, no_token)[0] is kind.dialect
+    rendered = "".join(part.text for part in TemplateLayout(kind.chat_template).lay_out(messages))
+    assert rendered == kind.dialect.render(messages, "auto").text
 
 
 def test_hipo_forces_thinking_through_its_own_judge() -> None:

@@ -9,6 +9,7 @@ import pytest
 from tiny_checkpoints import write_tiny_checkpoint
 
 from edge import doctor
+from edge.inspection import describe_model
 from models.errors import UsageError
 from quantize.pipeline import quantize_checkpoint
 
@@ -74,5 +75,5 @@ def test_report_that_cannot_be_written(bundle: Path, tmp_path: Path) -> None:
 
 
 def test_a_bare_file_and_its_bundle_are_described(bundle: Path) -> None:
-    assert "recipe" in doctor.describe_model(bundle)
-    assert "architecture: qwen3" in doctor.describe_model(bundle / "model.gguf")
+    assert "Recipe" in describe_model(bundle)
+    assert "architecture: qwen3" in describe_model(bundle / "model.gguf")

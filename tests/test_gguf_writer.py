@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,9 +29,11 @@ import models.families
 from edge.backends.base import BackendOptions, open_backend
 from models.checkpoint import open_checkpoint
 from models.errors import CheckpointError
-from quantize.gguf_writer import ModelFacts, write_gguf
+from models.spec import TensorPlace
+from quantize.gguf_writer import GgufWriter
 from quantize.pipeline import quantize_checkpoint
 from quantize.recipe import QuantRecipe
+from quantize.stored import ModelFacts, TensorFormat
 from quantize.vocabulary import TokenKind, Vocabulary, read_vocabulary
 
 FAMILIES = list(SPECIAL)
@@ -245,8 +248,14 @@ def test_the_writer_refuses_rows_that_are_not_the_announced_ones(tmp_path: Path)
     checkpoint = open_checkpoint(folder)
     facts = ModelFacts("tiny", checkpoint.spec, vocabulary_of(folder), (261,))
     norm = next(place for place in checkpoint.spec.places() if place.kind == "norm")
+    formats: dict[TensorPlace, TensorFormat] = {norm: "F32"}
     for rows in (np.ones(32, np.float32), np.ones(65, np.float32)):
-        with pytest.raises(ValueError, match="attn_norm"):
-            write_gguf(tmp_path / "x.gguf", facts, {norm: "F32"}, lambda place, rows=rows: [rows])
-    with pytest.raises(ValueError, match="announced"):
-        write_gguf(tmp_path / "x.gguf", facts, {norm: "Q8_0"}, lambda place: [np.ones(64, np.float32)])
+        with (
+            closing(GgufWriter(tmp_path / "x.gguf", facts, formats)) as writer,
+            pytest.raises(ValueError, match="attn"),
+        ):
+            writer.add(norm, rows)
+            writer.finish()
+    formats = {norm: "Q8_0"}
+    with closing(GgufWriter(tmp_path / "x.gguf", facts, formats)) as writer, pytest.raises(ValueError, match="announ"):
+        writer.add(norm, np.ones(64, np.float32))

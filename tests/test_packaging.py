@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from edge.model_source import EMBEDDED_FOLDERS
+
 PACKAGES = ("bench_edge", "edge", "models", "quantize")
-SPARK_FOLDERS = ("checkpoint", "bundle")
-SPARK_BYTES = 24_000_000
+MODEL_FOLDERS = ("checkpoint", "bundle")
+MODEL_BYTES = 13_000_000  # of one embedded model, with room for its ONNX files
 
 
 def build(repository: Path, hook: str, target: Path) -> Path:
@@ -74,10 +76,11 @@ def test_console_scripts_exist(repository: Path) -> None:
     assert callable(cli.chat_main)
 
 
-def test_embedded_model_is_there_and_small(repository: Path) -> None:
+@pytest.mark.parametrize("folder", EMBEDDED_FOLDERS.values())
+def test_embedded_models_are_there_and_small(repository: Path, folder: str) -> None:
     """No weights are fetched, so they ship; and a clone should stay quick."""
-    spark = repository / "models" / "spark"
-    sizes = [path.stat().st_size for name in SPARK_FOLDERS for path in (spark / name).rglob("*") if path.is_file()]
-    assert list((spark / "checkpoint").glob("*.safetensors"))
-    assert (spark / "bundle" / "bundle.json").is_file()
-    assert sum(sizes) <= SPARK_BYTES
+    model = repository / "models" / folder
+    sizes = [path.stat().st_size for name in MODEL_FOLDERS for path in (model / name).rglob("*") if path.is_file()]
+    assert list((model / "checkpoint").glob("*.safetensors"))
+    assert (model / "bundle" / "bundle.json").is_file()
+    assert sum(sizes) <= MODEL_BYTES

@@ -92,6 +92,7 @@ def test_the_bundle_says_that_it_was_imported(tmp_path: Path) -> None:
         "group_size": 64,
         "symmetric": False,
         "wide": ["embedding", "head"],
+        "file_formats": ["gguf"],
     }
 
 

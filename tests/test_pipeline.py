@@ -51,6 +51,7 @@ def test_a_checkpoint_becomes_a_bundle(tmp_path: Path, family: str, dialect: str
         "wide": ["embedding", "head"],
         "asymmetric": False,
         "method": "rtn",
+        "file_formats": ["gguf"],
     }
     assert str(tmp_path) not in (tmp_path / "out" / "bundle.json").read_text()
     assert bundle.tokenizer_path.read_bytes() == (source / "tokenizer.json").read_bytes()
@@ -176,21 +177,6 @@ def test_a_block_that_computes_no_numbers_is_named(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_a_budget_widens_what_suffers_most(tmp_path: Path) -> None:
-    source = write_rough_checkpoint(tmp_path / "source")
-    bundle = quantize_checkpoint(source, tmp_path / "out", replace(QUICK, bits=5.2))
-    tensors = gguf.GGUFReader(bundle.gguf_path).tensors
-    linear = {place.gguf_name for place in bundle.spec.places() if place.kind == "linear"}
-    types = {tensor.name: tensor.tensor_type.name for tensor in tensors if tensor.name in linear}
-    assert set(types.values()) == {"Q4_0", "Q8_0"}
-    num_bytes = sum(tensor.n_bytes for tensor in tensors if tensor.name in linear)
-    assert 5.0 < 8 * num_bytes / sum(tensor.n_elements for tensor in tensors if tensor.name in linear) <= 5.2
-    narrow = quantize_checkpoint(source, tmp_path / "narrow", QUICK)
-    assert bundle.manifest.report["quality"]["divergence"] < narrow.manifest.report["quality"]["divergence"]
-    with pytest.raises(UsageError, match=r"these layers take 5\.000"):
-        quantize_checkpoint(source, tmp_path / "other", replace(QUICK, bits=4.6, asymmetric=True))
-
-
 @pytest.mark.parametrize("method", ["rtn", "awq"])
 def test_asymmetric_groups_become_q4_1(tmp_path: Path, method: str) -> None:
     source = write_rough_checkpoint(tmp_path / "source")
@@ -287,6 +273,9 @@ def test_a_wrong_sampling_value_is_named(tmp_path: Path) -> None:
         ({"group_size": 48}, "group_size is 48"),
         ({"group_size": 0}, "group_size is 0"),
         ({"scale": "best"}, "scale is 'best'"),
+        ({"file_formats": ("pickle",)}, "format 'pickle' is unknown"),
+        ({"file_formats": ()}, "name one or more"),
+        ({"file_formats": ("gguf", "gguf")}, "each once"),
         ({"wide": ("attention",)}, "role 'attention'"),
         ({"wide": ("final_norm",)}, "role 'final_norm'"),
     ],

@@ -12,6 +12,7 @@ from scripted_models import FakeClock, scripted_model
 import edge
 from edge.chat_types import AnswerOptions, Message
 from edge.engine import Engine
+from edge.model_source import EMBEDDED_FOLDERS
 from edge.session import Session
 from models.dialect import DIALECTS, MarkLayout
 from models.errors import PromptError, UsageError
@@ -65,8 +66,9 @@ def test_second_turn_prefills_the_last_answer_and_the_question_only(dialect: str
     assert evaluated == f"12{layout.assistant[1]}{question}{layout.opening}"
 
 
-def test_second_turn_of_the_embedded_model_prefills_no_more() -> None:
-    with edge.load(num_threads=1) as engine:
+@pytest.mark.parametrize("name", EMBEDDED_FOLDERS)
+def test_second_turn_of_an_embedded_model_prefills_no_more(name: str) -> None:
+    with edge.load(name, num_threads=1) as engine:
         session = engine.session()
         session.answer("3*4=?", replace(ON, max_tokens=200))
         second = session.answer("5*6=?", replace(ON, max_tokens=200))

@@ -1,7 +1,8 @@
-"""The embedded model's network, against transformers' Qwen3 and against itself."""
+"""The embedded models' network, against transformers' Qwen3 and Hunyuan and against itself."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,10 +11,14 @@ import pytest
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.parity  # what needs torch runs where torch is installed
 
-from models.spark import rounding  # noqa: E402
+from models.spark import rounding, samples  # noqa: E402
+from models.spark.bodies import BODIES, Body  # noqa: E402
+from models.spark.kinds import SPARK, SPARK_HUNYUAN  # noqa: E402
 from models.spark.network import SparkConfig, SparkNetwork, load_folder, save_folder  # noqa: E402
 from models.spark.optimizer import make_optimizers, orthogonalize, rate  # noqa: E402
 from models.spark.sampler import generate  # noqa: E402
+from models.spark.tokenizer import adopt_tokenizer, train_tokenizer  # noqa: E402
+from models.spark.transplant import transplant  # noqa: E402
 
 SMALL = SparkConfig(
     vocab_size=96, hidden_size=64, num_layers=2, num_heads=4, num_kv_heads=2, head_dim=32, intermediate_size=96
@@ -33,18 +38,44 @@ def make_network(config: SparkConfig = SMALL, seed: int = 0) -> SparkNetwork:
     return network
 
 
-def test_logits_equal_transformers(tmp_path: Path) -> None:
-    """The saved folder read by the stock Qwen3 gives the same logits in float32."""
+@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES.keys())
+def test_logits_equal_transformers(tmp_path: Path, body: Body) -> None:
+    """The saved folder read by the stock model gives the same logits in float32."""
     transformers = pytest.importorskip("transformers")
-    network = make_network()
+    network = make_network(replace(SMALL, body=body))
     save_folder(network, tmp_path, eos_id=2, pad_id=0)
     mine = load_folder(tmp_path)
     stock = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32)
-    assert type(stock).__name__ == "Qwen3ForCausalLM"
+    assert type(stock).__name__ == body.architecture
     ids = torch.randint(0, SMALL.vocab_size, (2, 33))
     with torch.no_grad():
         got, wanted = mine(ids), stock(ids).logits
     assert torch.allclose(got, wanted, rtol=1e-4, atol=1e-4 * wanted.abs().max().item())
+
+
+def test_a_transplanted_network_reads_text_as_before(tmp_path: Path) -> None:
+    """A norm behind the rotation is the norm before it, where pairs have one weight; text keeps its rows."""
+    tokenizer = train_tokenizer(samples.tokenizer_texts(num_problems=300), SPARK)
+    network = make_network(replace(SMALL, vocab_size=tokenizer.vocab_size))
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if "_norm." in name:
+                parameter.copy_(parameter[: len(parameter) // 2].repeat(2))
+    tokenizer.save(tmp_path, SPARK)
+    save_folder(network, tmp_path, eos_id=2, pad_id=0)
+    new_tokenizer = adopt_tokenizer(tmp_path, SPARK_HUNYUAN)
+    same_epsilon = replace(SPARK_HUNYUAN.body, rms_norm_eps=SPARK.body.rms_norm_eps)
+    moved = transplant(tmp_path, new_tokenizer, replace(SPARK_HUNYUAN, body=same_epsilon))
+    ids = torch.tensor([tokenizer.encode_user("Ann has 12 apples. 小明有3个苹果。")])
+    num_text = min(new_tokenizer.token_id(token) for token in SPARK_HUNYUAN.added)
+    with torch.no_grad():
+        got, wanted = moved(ids)[..., :num_text], load_folder(tmp_path)(ids)[..., :num_text]
+    assert torch.allclose(got, wanted, atol=1e-5 * wanted.abs().max().item())
+    rows, old_rows = moved.embed_tokens.weight, network.embed_tokens.weight.bfloat16().float()
+    for token in ("<think>", "</answer>"):
+        assert torch.equal(rows[new_tokenizer.token_id(token)], old_rows[tokenizer.token_id(token)])
+    end = rows[new_tokenizer.token_id(SPARK_HUNYUAN.end)]
+    assert torch.equal(end, old_rows[tokenizer.token_id(SPARK.end)])
 
 
 def test_loss_equals_the_plain_loss() -> None:

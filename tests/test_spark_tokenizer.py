@@ -5,39 +5,54 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
-from models.dialect import DIALECTS, Message, Think
+from models.dialect import Message, Think
 from models.spark import samples, tasks
-from models.spark.samples import JUDGE_OFF, JUDGE_ON, OFF_PREFILL, ON_PREFILL, Mix, Renderer
-from models.spark.tokenizer import SPECIAL, TAGS, SparkTokenizer, train_tokenizer
+from models.spark.kinds import KINDS, SPARK, SPARK_HUNYUAN, Kind
+from models.spark.rendering import JUDGE_OFF, JUDGE_ON, Renderer
+from models.spark.samples import Mix
+from models.spark.tokenizer import SparkTokenizer, adopt_tokenizer, train_tokenizer
 from models.tokenizer import BpeChatTokenizer
 
 SHIPPED = Path(samples.__file__).parent / "checkpoint"
 
 
-@pytest.fixture(scope="module")
-def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> SparkTokenizer:
-    """The shipped tokenizer; before one is shipped, a freshly trained one."""
-    if (SHIPPED / "tokenizer.json").exists():
-        return SparkTokenizer.load(SHIPPED)
-    return train_tokenizer(samples.tokenizer_texts(num_problems=3000))
+@pytest.fixture(params=KINDS.values(), ids=KINDS.keys())
+def kind(request: pytest.FixtureRequest) -> Kind:
+    chosen: Kind = request.param
+    return chosen
+
+
+@pytest.fixture
+def tokenizer(kind: Kind) -> SparkTokenizer:
+    """The shipped tokenizer, as each kind has it."""
+    return SparkTokenizer.load(SHIPPED) if kind is SPARK else adopt_tokenizer(SHIPPED, kind)
 
 
 def test_training_is_deterministic() -> None:
     """Two trainings on the same texts give the same vocabulary."""
-    one, other = (train_tokenizer(samples.tokenizer_texts(num_problems=300)) for _ in range(2))
+    one, other = (train_tokenizer(samples.tokenizer_texts(num_problems=300), SPARK) for _ in range(2))
     text = "Ann has 12 apples. 小明有3个苹果。"
     assert one.encode_user(text) == other.encode_user(text)
 
 
-def test_vocabulary(tokenizer: SparkTokenizer) -> None:
+def test_vocabulary(tokenizer: SparkTokenizer, kind: Kind) -> None:
     """1024 entries; tags and marks are single tokens with fixed ids at the end."""
     assert tokenizer.vocab_size == 1024
-    assert [tokenizer.token_id(token) for token in SPECIAL + TAGS] == list(range(1013, 1024))
-    for token in SPECIAL + TAGS:
+    assert [tokenizer.token_id(token) for token in kind.added] == list(range(1024 - len(kind.added), 1024))
+    for token in kind.added:
         assert tokenizer.encode_control(token) == [tokenizer.token_id(token)]
+
+
+def test_an_adopted_vocabulary_keeps_the_ids_of_text() -> None:
+    """Weights trained with the one would read other words with the other."""
+    old, new = SparkTokenizer.load(SHIPPED), adopt_tokenizer(SHIPPED, SPARK_HUNYUAN)
+    for text in ("Ann has 12 apples. How many more?", "小明有3个苹果。", "check: 9-4=5\n", "naïve 🙂"):
+        assert old.encode_user(text) == new.encode_user(text)
+    assert new.decode(range(1012)) == old.decode(range(1012))
 
 
 def test_digits_stand_alone(tokenizer: SparkTokenizer) -> None:
@@ -52,8 +67,9 @@ def test_frequent_texts_are_one_token(tokenizer: SparkTokenizer, text: str) -> N
     assert len(tokenizer.encode_control(text)) == 1
 
 
-def test_judge_and_marker_are_at_most_six_tokens(tokenizer: SparkTokenizer) -> None:
+def test_judge_and_marker_are_at_most_six_tokens() -> None:
     """They are paid on every prompt."""
+    tokenizer = SparkTokenizer.load(SHIPPED)
     for judge, marker in ((JUDGE_OFF, "<think_off>"), (JUDGE_ON, "<think_on>")):
         for text in judge.values():
             assert len(tokenizer.encode_control(f"{text}\n</judge>\n\n{marker}")) <= 6
@@ -81,10 +97,10 @@ def test_every_text_survives(tokenizer: SparkTokenizer, text: str) -> None:
     assert tokenizer.decode(tokenizer.encode_control(text)) == text
 
 
-def test_user_text_cannot_forge_control(tokenizer: SparkTokenizer) -> None:
+def test_user_text_cannot_forge_control(tokenizer: SparkTokenizer, kind: Kind) -> None:
     """Written by a person, no tag and no mark becomes a control token."""
-    control = {tokenizer.token_id(token) for token in SPECIAL + TAGS}
-    for token in SPECIAL + TAGS:
+    control = {tokenizer.token_id(token) for token in kind.added}
+    for token in kind.added:
         ids = tokenizer.encode_user(f"a{token}b {token}")
         assert not control & set(ids)
         assert tokenizer.decode(ids) == f"a{token}b {token}"
@@ -98,11 +114,16 @@ def test_same_split_as_qwen(tokenizer: SparkTokenizer) -> None:
     assert state["pre_tokenizer"]["pretokenizers"][1]["use_regex"] is False
 
 
-def test_auto_tokenizer_renders_the_dialect(tokenizer: SparkTokenizer, tmp_path: Path) -> None:
-    """The stock AutoTokenizer loads the folder; its chat template gives the HiPO prompt and keeps only answers."""
+def stock_tokenizer(kind: Kind, folder: Path) -> Any:
+    """The saved folder as the stock AutoTokenizer reads it."""
     transformers = pytest.importorskip("transformers")
-    tokenizer.save(tmp_path)
-    stock = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    (SparkTokenizer.load(SHIPPED) if kind is SPARK else adopt_tokenizer(SHIPPED, kind)).save(folder, kind)
+    return transformers.AutoTokenizer.from_pretrained(folder)
+
+
+def test_auto_tokenizer_renders_the_dialect_of_spark(tmp_path: Path) -> None:
+    """The stock AutoTokenizer loads the folder; its chat template gives the HiPO prompt and keeps only answers."""
+    stock, tokenizer = stock_tokenizer(SPARK, tmp_path), SparkTokenizer.load(SHIPPED)
     one = [{"role": "user", "content": "Hi"}]
     head = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
     wanted = head + "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n<judge>\n"
@@ -119,34 +140,94 @@ def test_auto_tokenizer_renders_the_dialect(tokenizer: SparkTokenizer, tmp_path:
     assert stock.decode(tokenizer.encode_control("4\n</answer><|im_end|>"), skip_special_tokens=True) == "4\n</answer>"
 
 
-@pytest.mark.parametrize(("think", "prefill"), [("auto", ""), ("off", OFF_PREFILL), ("on", ON_PREFILL)])
-def test_training_ids_equal_the_runtimes(tokenizer: SparkTokenizer, tmp_path: Path, think: Think, prefill: str) -> None:
+def test_auto_tokenizer_renders_the_dialect_of_hunyuan(tmp_path: Path) -> None:
+    """As models of this family are prompted by others: one start, the empty thought on request, answers only."""
+    stock = stock_tokenizer(SPARK_HUNYUAN, tmp_path)
+    one = [{"role": "user", "content": "/no_think Hi"}]
+    wanted = "<｜hy_begin▁of▁sentence｜><｜hy_User｜>/no_think Hi<｜hy_Assistant｜>"
+    assert stock.apply_chat_template(one, tokenize=False, add_generation_prompt=True) == wanted
+    direct = stock.apply_chat_template(one, tokenize=False, add_generation_prompt=True, enable_thinking=False)
+    assert direct == wanted + "<think>\n\n</think>\n"
+    answer = "<think>\nx\n</think>\n<answer>\nwe are swans\n</answer>"
+    more = [{"role": "system", "content": "S"}, *one, {"role": "assistant", "content": answer}, *one]
+    assert stock.apply_chat_template(more, tokenize=False, add_generation_prompt=True) == (
+        "<｜hy_begin▁of▁sentence｜>S<｜hy_place▁holder▁no▁3｜><｜hy_User｜>/no_think Hi<｜hy_Assistant｜>we are swans"
+        "<｜hy_place▁holder▁no▁2｜><｜hy_User｜>/no_think Hi<｜hy_Assistant｜>"
+    )
+    ids = stock.apply_chat_template(one, add_generation_prompt=True, return_dict=True)["input_ids"]
+    start, switch = stock.convert_tokens_to_ids(["<｜hy_begin▁of▁sentence｜>", "/no_think"])
+    assert (ids[0], ids.count(start), ids.count(switch)) == (start, 1, 1)
+    assert stock("Hi")["input_ids"][0] == start  # the tokenizer adds its start to bare text, the template to a chat
+    assert (stock.bos_token, stock.eos_token) == (SPARK_HUNYUAN.start, SPARK_HUNYUAN.end)
+
+
+@pytest.mark.parametrize("think", ["auto", "off", "on"])
+def test_training_ids_equal_the_runtimes(tokenizer: SparkTokenizer, kind: Kind, tmp_path: Path, think: Think) -> None:
     """A prompt that the runtime spells in other tokens than the training is one the model never saw."""
-    renderer = Renderer(tokenizer)
+    dialect = kind.dialect
+    prefill = {"auto": "", "off": dialect.forced_off, "on": dialect.forced_on}[think]
+    renderer = Renderer(tokenizer, kind)
     problem = tasks.draw_problem(Random(1), 1, "story", "en", "train")
-    trained = renderer.system() + renderer.past(problem) + renderer.turn("2+3=?", prefill)
+    start = renderer.system(dialect.default_system)
+    trained = start + renderer.past(problem) + renderer.turn("2+3=?", prefill)
     talk = [Message("user", problem.prompt), Message("assistant", problem.answer), Message("user", "2+3=?")]
-    tokenizer.save(tmp_path)
-    hipo = DIALECTS["hipo"]
-    runtime = BpeChatTokenizer.from_file(tmp_path / "tokenizer.json", hipo.control_texts)
-    prompt, forced = runtime.encode_prompt(hipo.render(talk, think))
+    tokenizer.save(tmp_path, kind)
+    bos = tokenizer.token_id(kind.start) if kind.start else None
+    runtime = BpeChatTokenizer.from_file(tmp_path / "tokenizer.json", dialect.control_texts, bos)
+    prompt, forced = runtime.encode_prompt(dialect.render(talk, think))
     assert trained == [*prompt, *forced]
+    told = renderer.system("Be short.") + renderer.turn("2+3=?", prefill)
+    prompt, forced = runtime.encode_prompt(dialect.render([Message("system", "Be short."), talk[-1]], think))
+    assert told == [*prompt, *forced]
 
 
-def test_rows_are_packed_and_only_completions_learned(tokenizer: SparkTokenizer) -> None:
-    """Rows start with a system block; learned text is what a model writes, in both modes."""
-    renderer = Renderer(tokenizer)
+def test_what_a_habit_writes_is_what_is_forced(tokenizer: SparkTokenizer, kind: Kind) -> None:
+    """The start of a mode is spelled the same whether the model writes it or the runtime does."""
+    renderer = Renderer(tokenizer, kind)
+    problem = tasks.draw_problem(Random(1), 2, "sum", "zh", "train")
+    for think in (False, True):
+        forced = kind.dialect.forced_on if think else kind.dialect.forced_off
+        text = renderer.on_text(problem.thinking, problem.answer) if think else renderer.off_text(problem.answer)
+        written = tokenizer.encode_control(forced + text)
+        assert written == tokenizer.encode_control(forced) + tokenizer.encode_control(text)
+
+
+def test_a_switch_in_the_prompt_leaves_the_start_of_the_mode_to_the_model() -> None:
+    """Behind `/no_think` the model writes the empty thought by itself; without it only where it is forced to."""
+    renderer = Renderer(adopt_tokenizer(SHIPPED, SPARK_HUNYUAN), SPARK_HUNYUAN)
+    problem = tasks.Problem("sum", "en", 1, "2+3=?", "5", "2+3=5", "sum:[+2,+3]", "number")
+    direct, thought = "<answer>\n5\n</answer>", "<think>\n2+3=5\n</think>\n<answer>\n5\n</answer>"
+    end = SPARK_HUNYUAN.end
+    for think, is_switched, asked, learned in (
+        (False, False, "2+3=?<｜hy_Assistant｜><think>\n\n</think>\n", direct),
+        (False, True, "/no_think2+3=?<｜hy_Assistant｜>", f"<think>\n\n</think>\n{direct}"),
+        (True, False, "2+3=?<｜hy_Assistant｜>", thought),
+        (True, True, "/think2+3=?<｜hy_Assistant｜>", thought),
+    ):
+        sample = renderer.forced_sample(problem, think, 2.0, [], is_switched)
+        parts = [
+            renderer.tokenizer.decode(
+                [token for token, weight in zip(sample.ids, sample.weights, strict=True) if weight == wanted]
+            )
+            for wanted in (0.0, 2.0)
+        ]
+        assert parts == [f"<｜hy_User｜>{asked}", learned + end]
+
+
+def test_rows_are_packed_and_only_completions_learned(tokenizer: SparkTokenizer, kind: Kind) -> None:
+    """Rows start with the system text; learned text is what a model writes, in both modes."""
+    renderer = Renderer(tokenizer, kind)
     rng = Random(3)
-    pad = tokenizer.token_id("<|endoftext|>")
-    ids, weights = samples.pack(rng, renderer, lambda: samples.draw_forced(rng, renderer, Mix()), 60, pad)
+    pad = tokenizer.token_id(kind.pad)
+    ids, weights = samples.pack(rng, renderer, lambda: samples.draw_forced(rng, renderer, Mix()), 60)
     assert ids.shape == weights.shape == (60, samples.ROW_TOKENS)
     assert (ids != pad).mean() > 0.85
     thinking = answers = 0
     for row, learned in zip(ids.tolist(), (weights > 0).tolist(), strict=True):
-        assert tokenizer.decode(row).startswith("<|im_start|>system\n")
+        assert tokenizer.decode(row).startswith(kind.start or "<|im_start|>system\n")
         text = tokenizer.decode([one if is_learned else pad for one, is_learned in zip(row, learned, strict=True)])
-        for part in filter(None, text.split("<|endoftext|>")):
-            assert part.endswith("\n</answer><|im_end|>")
-            thinking += "\n</think>\n\n<answer>\n" in part
+        for part in filter(None, text.split(kind.pad)):
+            assert part.endswith(f"\n</answer>{kind.end}")
+            thinking += kind.dialect.closings["thinking"] in part and "</think>" in part.replace("\n\n</think>", "")
             answers += 1
     assert 0.25 < thinking / answers < 0.7

@@ -1,4 +1,4 @@
-"""The embedded model's recipe: labels, replies, resuming."""
+"""The embedded models' recipe: labels, replies, resuming."""
 
 from __future__ import annotations
 
@@ -14,9 +14,12 @@ pytestmark = pytest.mark.parity  # what needs torch runs where torch is installe
 
 from models.spark import evaluate, hybrid, samples, tasks, train  # noqa: E402
 from models.spark.hybrid import Outcome  # noqa: E402
-from models.spark.network import SparkConfig, SparkNetwork  # noqa: E402
+from models.spark.kinds import SPARK, SPARK_HUNYUAN  # noqa: E402
+from models.spark.network import SparkConfig, SparkNetwork, load_folder  # noqa: E402
 from models.spark.optimizer import make_optimizers  # noqa: E402
-from models.spark.samples import Renderer, Rows  # noqa: E402
+from models.spark.rendering import Renderer  # noqa: E402
+from models.spark.sampler import generate  # noqa: E402
+from models.spark.samples import Rows  # noqa: E402
 from models.spark.tokenizer import SparkTokenizer, train_tokenizer  # noqa: E402
 from models.spark.train import TrainOptions  # noqa: E402
 
@@ -25,8 +28,8 @@ TINY = {"hidden_size": 32, "num_layers": 1, "num_heads": 2, "num_kv_heads": 2, "
 
 
 @pytest.fixture(scope="module")
-def tokenizer() -> SparkTokenizer:
-    return train_tokenizer(samples.tokenizer_texts(num_problems=600))
+def renderer() -> Renderer:
+    return Renderer(train_tokenizer(samples.tokenizer_texts(num_problems=600), SPARK), SPARK)
 
 
 @pytest.mark.parametrize(
@@ -54,26 +57,39 @@ def test_without_a_correct_answer_there_is_no_label() -> None:
 
 
 @pytest.mark.parametrize("think", [False, True])
-def test_replies_are_taken_apart(tokenizer: SparkTokenizer, think: bool) -> None:
+def test_replies_are_taken_apart(renderer: Renderer, think: bool) -> None:
     """What the judge wrote, the thinking and the answer, with their tokens counted apart."""
-    renderer = Renderer(tokenizer)
     problem = tasks.Problem("sum", "en", 1, "2+3=?", "5", "2+3=5", "sum:[+2,+3]", "number")
-    text = samples.judged_text("en", think, "5", "2+3=5").removesuffix("<|im_end|>")
-    reply = evaluate.read_reply(renderer, problem, "auto", tokenizer.encode_control(text))
+    text = renderer.judged_text("en", think, "5", "2+3=5").removesuffix("<|im_end|>")
+    reply = evaluate.read_reply(renderer, problem, "auto", renderer.tokenizer.encode_control(text))
     assert (reply.answer, reply.did_think, reply.is_right) == ("5", think, True)
     assert reply.thinking == ("2+3=5" if think else "")
     assert reply.num_judge_tokens <= 6
-    forced = samples.on_text("2+3=5", "5") if think else samples.off_text("5")
-    ids = tokenizer.encode_control(forced.removesuffix("<|im_end|>"))
+    forced = renderer.on_text("2+3=5", "5") if think else renderer.off_text("5")
+    ids = renderer.tokenizer.encode_control(forced.removesuffix("<|im_end|>"))
     reply = evaluate.read_reply(renderer, problem, "on" if think else "off", ids)
     assert (reply.answer, reply.did_think, reply.num_judge_tokens) == ("5", think, 0)
     assert reply.num_tokens == len(ids) + 1
 
 
-def test_an_unfinished_reply_is_wrong(tokenizer: SparkTokenizer) -> None:
+@pytest.mark.parametrize("think", [False, True])
+def test_a_habit_is_told_from_its_thought(think: bool) -> None:
+    """Without a judge, auto has thought unless the thought is empty."""
+    kind = SPARK_HUNYUAN
+    renderer = Renderer(train_tokenizer(samples.tokenizer_texts(num_problems=100), kind), kind)
+    problem = tasks.Problem("sum", "en", 1, "2+3=?", "5", "2+3=5", "sum:[+2,+3]", "number")
+    forced = kind.dialect.forced_on if think else kind.dialect.forced_off
+    text = forced + (renderer.on_text("2+3=5", "5") if think else renderer.off_text("5"))
+    ids = renderer.tokenizer.encode_control(text.removesuffix(kind.end))
+    reply = evaluate.read_reply(renderer, problem, "auto", ids)
+    assert (reply.answer, reply.did_think, reply.is_right) == ("5", think, True)
+    assert (reply.thinking, reply.num_judge_tokens, reply.num_tokens) == ("2+3=5" if think else "", 0, len(ids) + 1)
+
+
+def test_an_unfinished_reply_is_wrong(renderer: Renderer) -> None:
     """Thinking that never ends answers nothing, even where the number stands in it."""
     problem = tasks.Problem("sum", "en", 1, "2+3=?", "5", "2+3=5", "sum:[+2,+3]", "number")
-    reply = evaluate.read_reply(Renderer(tokenizer), problem, "on", tokenizer.encode_control("2+3=5\n2+3=5\n"))
+    reply = evaluate.read_reply(renderer, problem, "on", renderer.tokenizer.encode_control("2+3=5\n2+3=5\n"))
     assert not reply.is_right
 
 
@@ -88,20 +104,20 @@ def test_summary_is_by_steps() -> None:
     assert (found["thinking_rate"], found["tokens"]) == (0.3333, 10.0)
 
 
-def test_measuring_resumes(tokenizer: SparkTokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_measuring_resumes(renderer: Renderer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Outcomes on disk are not measured again."""
     monkeypatch.setattr(evaluate, "MAX_TOKENS", {"off": 3, "on": 3, "auto": 3})
     monkeypatch.setattr(hybrid, "CHUNK", 2)
-    network = SparkNetwork(SparkConfig(vocab_size=tokenizer.vocab_size, **TINY))
+    network = SparkNetwork(SparkConfig(vocab_size=renderer.tokenizer.vocab_size, **TINY))
     path = tmp_path / "outcomes.jsonl"
-    first = hybrid.measure(network, tokenizer, path, 4, seed=1)
+    first = hybrid.measure(network, renderer, path, 4, seed=1)
     kept = path.read_text()
     path.write_text("".join(kept.splitlines(keepends=True)[:2]))
-    assert hybrid.measure(network, tokenizer, path, 4, seed=1) == first
+    assert hybrid.measure(network, renderer, path, 4, seed=1) == first
     assert path.read_text() == kept
 
 
-def test_a_resumed_run_ends_like_an_unbroken_one(tokenizer: SparkTokenizer, tmp_path: Path) -> None:
+def test_a_resumed_run_ends_like_an_unbroken_one(renderer: Renderer, tmp_path: Path) -> None:
     """Stopped after two steps and started again, training reaches the same weights."""
     rng = np.random.default_rng(0)
     shape = (4 * train.BATCH_ROWS, 24)
@@ -110,9 +126,9 @@ def test_a_resumed_run_ends_like_an_unbroken_one(tokenizer: SparkTokenizer, tmp_
     def run(out: Path, held: Rows) -> SparkNetwork:
         out.mkdir(exist_ok=True)
         torch.manual_seed(0)
-        network = SparkNetwork(SparkConfig(vocab_size=tokenizer.vocab_size, **TINY))
+        network = SparkNetwork(SparkConfig(vocab_size=renderer.tokenizer.vocab_size, **TINY))
         options = TrainOptions(out, tokens=4 * train.BATCH_ROWS * samples.ROW_TOKENS, validation_size=0, warm_up=2)
-        train.train(network, options, tokenizer, lambda step: hybrid.batches(held, train.BATCH_ROWS, step), "stage1")
+        train.train(network, options, renderer, lambda step: hybrid.batches(held, train.BATCH_ROWS, step), "stage1")
         return network
 
     whole = run(tmp_path / "whole", rows)
@@ -122,13 +138,40 @@ def test_a_resumed_run_ends_like_an_unbroken_one(tokenizer: SparkTokenizer, tmp_
         assert torch.allclose(one, other, atol=1e-6)
 
 
-def test_stage_1_rows_are_seeded(tokenizer: SparkTokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stage_1_rows_are_seeded(renderer: Renderer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A shard depends on its seed and number only."""
     monkeypatch.setattr(train, "SHARD_ROWS", 8)
-    tokenizer.save(tmp_path)
-    one, again, other = (train.make_shard(str(tmp_path), 1, number) for number in (3, 3, 4))
+    renderer.tokenizer.save(tmp_path, SPARK)
+    one, again, other = (train.make_shard(str(tmp_path), "spark", 1, number) for number in (3, 3, 4))
     assert np.array_equal(one[0], again[0])
     assert not np.array_equal(one[0], other[0])
+
+
+@pytest.mark.parametrize(
+    ("think", "text"), [(True, "<think>\n7+5"), (False, "<think>\n\n</think>\n<answer>\n12\n</answer>")]
+)
+def test_the_shipped_model_obeys_a_switch_in_the_prompt(repository: Path, think: bool, text: str) -> None:
+    """As others prompt this family: the switch is a token before the question, the mode is the model's to write."""
+    folder = repository / "models" / "spark_hunyuan" / "checkpoint"
+    shipped = Renderer(SparkTokenizer.load(folder), SPARK_HUNYUAN)
+    prompt = shipped.system("") + shipped.turn("7+5=?", "", SPARK_HUNYUAN.switches[0 if think else 1])
+    stop = shipped.tokenizer.token_id(SPARK_HUNYUAN.end)
+    (ids,) = generate(load_folder(folder), [prompt], max_tokens=60, stop_id=stop)
+    said = shipped.tokenizer.decode(ids)
+    assert said.startswith(text)
+    assert said.endswith("<answer>\n12\n</answer>")
+
+
+def test_a_run_starts_from_the_folder_of_another_kind(renderer: Renderer, tmp_path: Path) -> None:
+    """Its tokenizer keeps the text's ids, its network the shapes, with the other body."""
+    network = SparkNetwork(SparkConfig(vocab_size=renderer.tokenizer.vocab_size, **TINY))
+    train.save_result(network, renderer, tmp_path / "spark")
+    options = TrainOptions(tmp_path / "out", kind="spark-hunyuan", weights=tmp_path / "spark")
+    started = Renderer(train.open_tokenizer(options), SPARK_HUNYUAN)
+    moved = train.new_network(options, started)
+    assert moved.config == replace(network.config, body=SPARK_HUNYUAN.body)
+    assert started.tokenizer.encode_user("2+3=?") == renderer.tokenizer.encode_user("2+3=?")
+    assert torch.equal(moved.embed_tokens.weight[:900], network.embed_tokens.weight[:900].bfloat16().float())
 
 
 def test_optimizers_cover_every_parameter_once() -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
+import json
 import sys
 
 import pytest
 
-from edge.chat_types import StreamEvent
+from edge.chat_types import StreamEvent, ToolCall
 from edge.terminal import Screen, printable
 
 STEERING = "red \x1b[31m text"
@@ -40,3 +41,22 @@ def test_each_stream_is_cleaned_for_its_own_terminal(
     assert (STEERING in output.getvalue()) is not output_is_terminal
     assert (STEERING in notes.getvalue()) is not notes_are_on_terminal
     assert (printable(STEERING) in notes.getvalue()) is notes_are_on_terminal
+
+
+@pytest.mark.parametrize(("shows_thinking", "lines_before"), [(False, []), (True, ["[thinking]", "Hm."])])
+def test_a_tool_call_is_a_line_of_json_by_itself(
+    shows_thinking: bool, lines_before: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A script reads calls line by line, wherever in the answer they stand."""
+    output = Stream(is_terminal=False)
+    monkeypatch.setattr(sys, "stdout", output)
+    call = ToolCall("weather", {"city": "北京"}, "as the model wrote it")
+    called = StreamEvent("tool_call", call.raw, tool_call=call)
+    events = [StreamEvent("thinking", "Hm."), called, called, StreamEvent("answer", "Well."), called]
+    with pytest.raises(AssertionError):  # a stream without a result, which only a test makes
+        Screen(shows_thinking=shows_thinking).show(events)
+    lines = output.getvalue().splitlines()
+    line = '{"name": "weather", "arguments": {"city": "北京"}}'
+    answer_lines = ["[answer]", "Well."] if shows_thinking else ["Well."]
+    assert lines == [*lines_before, line, line, *answer_lines, line]
+    assert json.loads(lines[-1]) == {"name": "weather", "arguments": {"city": "北京"}}

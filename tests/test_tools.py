@@ -26,7 +26,10 @@ WEATHER = {
     "function": {"name": "weather", "description": "天气", "parameters": {"type": "object", "properties": {}}},
 }
 CLOCK = {"type": "function", "function": {"name": "clock"}}
+WORDS = '{"name": "weather", "arguments": {"city": "Bern"}}'
 CALL = '<tool_call>\n{"name": "weather", "arguments": {"city": "Bern"}}\n</tool_call>'
+FENCED = 'weather\n```json\n{"city": "Bern"}\n```'
+HUNYUAN_CALL = f"<tool_calls><tool_call>{FENCED}</tool_call></tool_calls>"
 QUESTION = Message("user", "Is it raining?")
 
 # The text that Qwen3's own chat template gives, tools and all.
@@ -69,6 +72,35 @@ rain
 """
 
 
+HUNYUAN_PROMPT = """<｜hy_begin▁of▁sentence｜>Be short.
+
+# Tools
+
+You may call one or more functions to assist with the user query.
+
+You are provided with function signatures within <tools></tools> XML tags:
+<tools>
+{"type": "function", "function": {"name": "weather", "description": "天气", "parameters": \
+{"type": "object", "properties": {}}}}
+{"type": "function", "function": {"name": "clock"}}
+</tools>
+
+For function call returns, you should first print <tool_calls>For each function call, you should return object like:
+<tool_call>function_name
+```json
+function_arguments_in_json_format
+```</tool_call>At the end of function call returns, you should print </tool_calls>\
+<｜hy_place▁holder▁no▁3｜><｜hy_User｜>Is it raining?<｜hy_Assistant｜>Let me look.<tool_calls><tool_call>weather
+```json
+{"city": "Bern"}
+```</tool_call>
+<tool_call>clock
+```json
+{}
+```</tool_call></tool_calls><｜hy_place▁holder▁no▁2｜><｜hy_User｜><tool_responses><tool_response>rain</tool_response>
+<tool_response>12:00</tool_response></tool_responses><｜hy_Assistant｜>"""
+
+
 def events_of(model: LoadedModel, messages: list[Message] | None = None, **options: Any) -> list[StreamEvent]:
     wished = AnswerOptions(**{"temperature": 0.0, "tools": [WEATHER], **options})
     return list(stream_answer(model, 0, messages or [QUESTION], wished, stop=Event(), clock=FakeClock()))
@@ -84,7 +116,9 @@ def speaking(*replies: str, dialect: str = "qwen3", has_tag_tokens: bool = True)
     return scripted_model(*replies, dialect=dialect, has_tag_tokens=has_tag_tokens, context_size=2000)
 
 
-def test_the_prompt_is_that_of_the_family() -> None:
+@pytest.mark.parametrize(("dialect", "expected"), [("qwen3", QWEN3_PROMPT), ("hunyuan", HUNYUAN_PROMPT)])
+def test_the_prompt_is_that_of_the_family(dialect: str, expected: str) -> None:
+    """Also where a call was spoken by another family's model: its words are put in this one's form."""
     calls = (ToolCall("weather", {"city": "Bern"}), ToolCall("clock", {}, '\n{"name": "clock", "arguments": {}}'))
     messages = [
         Message("system", "Be short."),
@@ -93,8 +127,7 @@ def test_the_prompt_is_that_of_the_family() -> None:
         Message("tool", "rain"),
         Message("tool", "12:00"),
     ]
-    prompt = DIALECTS["qwen3"].render(messages, "auto", [WEATHER, CLOCK])
-    assert prompt.text == QWEN3_PROMPT
+    assert DIALECTS[dialect].render(messages, "auto", [WEATHER, CLOCK]).text == expected
 
 
 def test_without_a_system_message_the_tools_stand_alone() -> None:
@@ -111,12 +144,14 @@ def test_what_a_tool_says_is_never_control() -> None:
 
 
 @pytest.mark.parametrize("has_tag_tokens", [True, False])
-@pytest.mark.parametrize("dialect", ["qwen3", "hipo"])
-def test_ask_13_tool_calls_while_thinking_are_not_lost(dialect: str, has_tag_tokens: bool) -> None:
-    model = speaking(f"I should look.\n{CALL}", dialect=dialect, has_tag_tokens=has_tag_tokens)
+@pytest.mark.parametrize(
+    ("dialect", "spoken", "words"), [("qwen3", CALL, WORDS), ("hipo", CALL, WORDS), ("hunyuan", HUNYUAN_CALL, FENCED)]
+)
+def test_calls_in_mid_thought_are_returned(dialect: str, spoken: str, words: str, has_tag_tokens: bool) -> None:
+    model = speaking(f"I should look.\n{spoken}", dialect=dialect, has_tag_tokens=has_tag_tokens)
     answer = result_of(model, think="on")
     (call,) = answer.tool_calls
-    assert (call.name, call.arguments, call.text) == ("weather", {"city": "Bern"}, CALL.splitlines()[1])
+    assert (call.name, call.arguments, call.raw.strip()) == ("weather", {"city": "Bern"}, words)
     assert (answer.thinking, answer.answer, answer.finish_reason) == ("I should look.", "", "stop")
     assert answer.has_answer
     assert json.loads(json.dumps(answer.to_json()))["tool_calls"][0]["arguments"] == {"city": "Bern"}
@@ -139,7 +174,25 @@ def test_calls_in_an_answer_come_as_events() -> None:
     assert events[-1].result.answer == "Well."
 
 
-@pytest.mark.parametrize("bad", ['{"name": weather}', '{"arguments": {}}', '{"name": "f", "arguments": [1]}', "{}"])
+def test_several_calls_of_hunyuan_come_without_what_surrounds_them() -> None:
+    calls = f"<tool_call>{FENCED}</tool_call>\n<tool_call>clock\n```json\n{{}}\n```</tool_call>"
+    model = speaking(f"<answer>\n<tool_calls>{calls}</tool_calls>\n</answer>", dialect="hunyuan")
+    answer = result_of(model, think="off")
+    assert [(call.name, call.arguments) for call in answer.tool_calls] == [("weather", {"city": "Bern"}), ("clock", {})]
+    assert (answer.answer, answer.malformed_tool_calls, answer.finish_reason) == ("", 0, "stop")
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "weather\n```json\n{city}\n```",
+        "weather\n```json\n[1]\n```",
+        '{"name": weather}',
+        '{"arguments": {}}',
+        '{"name": "f", "arguments": [1]}',
+        "{}",
+    ],
+)
 def test_a_malformed_call_stays_text_and_is_said(bad: str) -> None:
     answer = result_of(speaking(f"<tool_call>\n{bad}\n</tool_call>"), think="off")
     assert answer.tool_calls == ()
@@ -160,8 +213,9 @@ def test_a_closing_is_not_written_into_a_call() -> None:
     assert [call.name for call in answer.tool_calls] == ["weather"]
 
 
-def test_a_conversation_goes_on_behind_a_result() -> None:
-    engine = Engine(speaking(CALL), clock=FakeClock(0.001))
+@pytest.mark.parametrize(("dialect", "spoken"), [("qwen3", CALL), ("hunyuan", HUNYUAN_CALL)])
+def test_a_conversation_goes_on_behind_a_result(dialect: str, spoken: str) -> None:
+    engine = Engine(speaking(spoken, dialect=dialect), clock=FakeClock(0.001))
     options = AnswerOptions(think="off", temperature=0.0, tools=[WEATHER])
     session = engine.session()
     first = session.answer("Is it raining?", options)
@@ -171,12 +225,11 @@ def test_a_conversation_goes_on_behind_a_result() -> None:
     assert second.usage.cached_tokens >= first.usage.prompt_tokens
 
 
-@pytest.mark.parametrize("dialect", ["plain", "hunyuan"])
-def test_a_dialect_without_tools_says_so(dialect: str) -> None:
-    model = speaking("12", dialect=dialect)
-    with pytest.raises(UsageError, match=f"tools are given, and the dialect {dialect}"):
+def test_a_dialect_without_tools_says_so() -> None:
+    model = speaking("12", dialect="plain")
+    with pytest.raises(UsageError, match="tools are given, and the dialect plain"):
         events_of(model)
-    with pytest.raises(PromptError, match=f"dialect {dialect} has no tool calls"):
+    with pytest.raises(PromptError, match="dialect plain has no tool calls"):
         events_of(model, [QUESTION, Message("tool", "rain")], tools=())
 
 
@@ -203,21 +256,38 @@ def test_reading_a_call_never_fails(text: str) -> None:
 
 
 @given(
+    dialect=st.sampled_from(["qwen3", "hunyuan"]),
     phase=st.sampled_from(["judge", "gap", "thinking", "answer"]),
     words=st.lists(
         st.sampled_from(
-            [CALL, "<tool_call>", "</tool_call>", "<think>", "</think>", '{"name": "', '"}', "\n", "a", "<"]
+            [
+                CALL,
+                HUNYUAN_CALL,
+                "<tool_calls>",
+                "</tool_calls>",
+                "look",
+                "```",
+                "<tool_call>",
+                "</tool_call>",
+                "<think>",
+                "</think>",
+                '{"name": "',
+                '"}',
+                "\n",
+                "a",
+                "<",
+            ]
         ),
         max_size=8,
     ),
     data=st.data(),
 )
-def test_any_split_gives_the_same(phase: Phase, words: list[str], data: st.DataObject) -> None:
+def test_any_split_gives_the_same(dialect: str, phase: Phase, words: list[str], data: st.DataObject) -> None:
     text = "".join(words)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=8)))
     parsed = []
     for fed in ([text], [text[begin:end] for begin, end in zip([0, *cuts], [*cuts, len(text)], strict=True)]):
-        parser = StreamParser(DIALECTS["qwen3"], phase, ("<tool_call>", "</tool_call>"))
+        parser = StreamParser(DIALECTS[dialect], phase, DIALECTS[dialect].layout.tool_format.call_tags)  # type: ignore[union-attr]
         pieces = [piece for part in fed for piece in parser.feed(part)] + parser.flush()
         parsed.append((joined(pieces), parser.phase, parser.think, parser.num_calls, parser.num_malformed_calls))
     assert parsed[0] == parsed[1]

@@ -50,6 +50,7 @@ class Backend(ABC):
     vocab_size: int
     num_sequences: int
     num_threads: int
+    changes_threads_freely: bool = True  # False: another number costs as much as opening the model again
     notes: tuple[str, ...] = ()  # sentences a user should see once (safe mode, a smaller context than asked)
 
     @abstractmethod
@@ -71,8 +72,11 @@ class Backend(ABC):
         """
 
     @abstractmethod
-    def logits(self, sequence: int) -> NDArray[np.float32]:
-        """``(vocab_size,) float32`` after the last token of ``sequence``; a view that the next call may overwrite."""
+    def logits(self, sequence: int, banned: Sequence[int] = ()) -> NDArray[np.float32]:
+        """``(vocab_size,) float32`` after the last token of ``sequence``; a view that the next call may overwrite.
+
+        ``banned`` will not be picked: a device that runs ahead needs to know whether its own choice counts.
+        """
 
     @abstractmethod
     def length(self, sequence: int) -> int:
@@ -94,27 +98,55 @@ class Backend(ABC):
     def set_threads(self, num_threads: int) -> None:
         """Use ``num_threads`` from the next call on. Raises UsageError for a number the device cannot use."""
 
+    def run_ahead(self, is_allowed: bool) -> None:  # noqa: B027 - most devices have nothing to run ahead with
+        """From now on only the likeliest token that is not banned counts (or not): a device with a loop of its own may
+        run it then, and its logits tell no more than its choice.
+        """
+
     @abstractmethod
     def close(self) -> None:
         """Free the device; safe to call twice."""
 
 
 LLAMA_CPP_REQUIREMENT = "llama-cpp-python>=0.3.36,<0.3.37"  # as in pyproject.toml
+ONNX_REQUIREMENT = "onnxruntime>=1.31,<2"
 
-# name -> (module, class, install command)
-BACKENDS: dict[str, tuple[str, str, str]] = {
-    "llama_cpp": ("edge.backends.llama_cpp", "LlamaCppBackend", f"pip install '{LLAMA_CPP_REQUIREMENT}'"),
+
+@dataclass(frozen=True, slots=True)
+class BackendRow:
+    """Where a backend's class is, what installs its package, and the role of the bundle file with its weights."""
+
+    module: str
+    class_name: str
+    install: str
+    weights_role: str
+
+
+# In the order of choice where nothing else is known.
+BACKENDS: dict[str, BackendRow] = {
+    "llama_cpp": BackendRow(
+        "edge.backends.llama_cpp", "LlamaCppBackend", f"pip install '{LLAMA_CPP_REQUIREMENT}'", "gguf"
+    ),
+    "onnx": BackendRow("edge.backends.onnx_runtime", "OnnxRuntimeBackend", f"pip install '{ONNX_REQUIREMENT}'", "onnx"),
+    "rkllm": BackendRow(
+        "edge.backends.rkllm", "RkllmBackend", "copy librkllmrt.so 1.3.0 from Rockchip's rknn-llm to /usr/lib", "rkllm"
+    ),
 }
 
 
-def open_backend(name: str, model_path: Path, options: BackendOptions) -> Backend:
-    """Load ``model_path`` on the backend called ``name``.
+def find_backend(name: str) -> BackendRow:
+    """The row of the backend called ``name``. Raises UsageError for an unknown one."""
+    if name not in BACKENDS:
+        raise UsageError(f"There is no backend {name!r}; use one of {', '.join(BACKENDS)}.")
+    return BACKENDS[name]
+
+
+def open_backend(name: str, weights_path: Path, options: BackendOptions) -> Backend:
+    """Load ``weights_path`` on the backend called ``name``.
 
     Raises UsageError for an unknown name, BackendError (with the install command) for a missing package,
     BundleError for a file the backend cannot read.
     """
-    if name not in BACKENDS:
-        raise UsageError(f"There is no backend {name!r}; use one of {', '.join(BACKENDS)}.")
-    module_name, class_name, _ = BACKENDS[name]
-    backend_class: Callable[[Path, BackendOptions], Backend] = getattr(import_module(module_name), class_name)
-    return backend_class(model_path, options)
+    row = find_backend(name)
+    backend_class: Callable[[Path, BackendOptions], Backend] = getattr(import_module(row.module), row.class_name)
+    return backend_class(weights_path, options)

@@ -101,7 +101,7 @@ class ScriptedBackend(Backend):
         self._book.held(sequence).extend(tokens)
         self._has_logits[sequence] |= bool(tokens)
 
-    def logits(self, sequence: int) -> NDArray[np.float32]:
+    def logits(self, sequence: int, banned: Sequence[int] = ()) -> NDArray[np.float32]:
         held = self._book.held(sequence)
         if not self._has_logits[sequence]:
             raise BackendError(f"Sequence {sequence} has no logits; evaluate a token first.")

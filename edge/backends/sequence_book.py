@@ -36,12 +36,7 @@ class SequenceBook:
 
     def kept_prefix(self, sequence: int, tokens: Sequence[int]) -> int:
         """How many tokens of ``sequence`` a prefill with ``tokens`` keeps: the common prefix, but never all of them."""
-        held = self.held(sequence)
-        limit = min(len(held), len(tokens) - 1)
-        for position in range(limit):
-            if held[position] != tokens[position]:
-                return position
-        return limit
+        return min(common_length(self.held(sequence), tokens), len(tokens) - 1)
 
     def check_prefill(self, sequence: int, tokens: Sequence[int]) -> None:
         """Raises BackendError or ContextFullError unless ``sequence`` may hold exactly ``tokens``."""
@@ -81,3 +76,12 @@ class SequenceBook:
                 f"Token {bad} is not in this model's vocabulary of {self._vocab_size}; "
                 "use the tokenizer that belongs to the model."
             )
+
+
+def common_length(left: Sequence[int], right: Sequence[int]) -> int:
+    """How many tokens both begin with."""
+    limit = min(len(left), len(right))
+    for position in range(limit):
+        if left[position] != right[position]:
+            return position
+    return limit

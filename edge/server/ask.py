@@ -5,7 +5,8 @@ Knows: messages, options, and how the answer is wanted. Does not know: JSON, HTT
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from edge.chat_types import AnswerOptions, Message
 
@@ -24,3 +25,7 @@ class Ask:
     is_streamed: bool = False
     wants_usage: bool = False  # at the end of a stream
     ignored: tuple[str, ...] = ()
+
+    def with_options(self, **changed: Any) -> Ask:
+        """The same with other options of the answer."""
+        return replace(self, options=replace(self.options, **changed))

@@ -1,4 +1,4 @@
-"""Problems of the training split as conversations to calibrate `spark` on: `python -m models.spark.calibration FILE`.
+"""Problems of the training split as conversations to calibrate on: `python -m models.spark.calibration FILE`.
 
 Knows the JSONL that `edge quantize --calibration` reads. Knows nothing of networks or rounding.
 """
@@ -36,8 +36,10 @@ def main() -> None:
     """Write the file."""
     parser = argparse.ArgumentParser(prog="python -m models.spark.calibration", description=__doc__)
     parser.add_argument("file", type=Path, help="the .jsonl file to write")
+    path: Path = parser.parse_args().file
     lines = (json.dumps(line, ensure_ascii=False) + "\n" for line in draw_conversations())
-    parser.parse_args().file.write_text("".join(lines), encoding="utf-8")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(lines), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -12,12 +12,10 @@ from dataclasses import dataclass
 import torch
 
 from models.spark.network import SparkNetwork
+from models.spark.rendering import Renderer
 from models.spark.sampler import generate
-from models.spark.samples import OFF_PREFILL, ON_PREFILL, Renderer
 from models.spark.tasks import Problem
-from models.spark.tokenizer import IM_END
 
-PREFILLS = {"off": OFF_PREFILL, "on": ON_PREFILL, "auto": ""}
 MAX_TOKENS = {"off": 24, "on": 200, "auto": 216}
 
 
@@ -43,10 +41,12 @@ def ask(
     batch: int = 128,
 ) -> list[Reply]:
     """Answers to all problems in one mode (off, on, auto); 0 is greedy."""
-    head = renderer.system()
-    prompts = [head + renderer.turn(problem.prompt, PREFILLS[mode]) for problem in problems]
+    dialect = renderer.kind.dialect
+    forced = {"off": dialect.forced_off, "on": dialect.forced_on, "auto": ""}[mode]
+    head = renderer.system(dialect.default_system)
+    prompts = [head + renderer.turn(problem.prompt, forced) for problem in problems]
     order = sorted(range(len(prompts)), key=lambda at: (problems[at].num_steps, len(prompts[at])))
-    stop = renderer.tokenizer.token_id(IM_END)
+    stop = renderer.tokenizer.token_id(renderer.kind.end)
     replies: dict[int, Reply] = {}
     for start in range(0, len(order), batch):
         part = order[start : start + batch]
@@ -61,11 +61,13 @@ def read_reply(renderer: Renderer, problem: Problem, mode: str, ids: list[int]) 
     tokenizer = renderer.tokenizer
     num_judge = 0
     did_think = mode == "on"
-    if mode == "auto":
+    text = tokenizer.decode(ids)
+    if mode == "auto" and renderer.kind.dialect.has_judge:
         markers = [tokenizer.token_id("<think_on>"), tokenizer.token_id("<think_off>")]
         num_judge = next((at + 1 for at, token in enumerate(ids) if token in markers), len(ids))
         did_think = bool(ids) and ids[num_judge - 1] == markers[0]
-    text = tokenizer.decode(ids)
+    elif mode == "auto":
+        did_think = not text.startswith(renderer.kind.dialect.forced_off)
     answer = text.rsplit("<answer>\n", 1)[-1].split("\n</answer>", 1)[0]
     thinking = text.split("<think>\n")[-1].split("\n</think>")[0] if did_think else ""
     return Reply(answer, thinking, did_think, len(ids) + 1 - num_judge, num_judge, problem.check(answer))

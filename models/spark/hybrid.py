@@ -19,9 +19,9 @@ import torch
 from models.spark import evaluate, samples, tasks
 from models.spark.evaluate import Reply
 from models.spark.network import SparkNetwork
-from models.spark.samples import Mix, Renderer, Rows, Sample
+from models.spark.rendering import Renderer, Sample
+from models.spark.samples import Mix, Rows
 from models.spark.tasks import Problem
-from models.spark.tokenizer import END_OF_TEXT, SparkTokenizer
 
 NUM_ANSWERS = 4
 DELTA = 0.2
@@ -57,11 +57,8 @@ class Judged:
     thinking: str
 
 
-def measure(
-    network: SparkNetwork, tokenizer: SparkTokenizer, path: Path, num_problems: int, seed: int
-) -> list[Outcome]:
+def measure(network: SparkNetwork, renderer: Renderer, path: Path, num_problems: int, seed: int) -> list[Outcome]:
     """Outcomes of `num_problems` fresh problems, kept in `path` (JSON lines) chunk by chunk, so that it resumes."""
-    renderer = Renderer(tokenizer)
     problems = tasks.draw_set(num_problems, seed, "judge")
     lines = path.read_text().splitlines() if path.exists() else []
     outcomes = [Outcome(**json.loads(line)) for line in lines]
@@ -129,10 +126,10 @@ def make_rows(renderer: Renderer, judged: Sequence[Judged], num_rows: int, seed:
                 order.extend(judged)
                 rng.shuffle(order)
             chosen = order.pop()
-        text = samples.judged_text(chosen.language, chosen.think, chosen.answer, chosen.thinking)
+        text = renderer.judged_text(chosen.language, chosen.think, chosen.answer, chosen.thinking)
         return renderer.judged_sample(chosen.prompt, text, samples.draw_past(rng, renderer, mix))
 
-    return samples.pack(rng, renderer, draw, num_rows, renderer.tokenizer.token_id(END_OF_TEXT))
+    return samples.pack(rng, renderer, draw, num_rows)
 
 
 def batches(rows: Rows, batch_rows: int, step: int) -> Iterator[Rows]:

@@ -1,4 +1,4 @@
-"""The network: a small Qwen3 body in torch, with a KV cache, and its Hugging Face folder.
+"""The network: a small Qwen3 or Hunyuan body in torch, with a KV cache, and its Hugging Face folder.
 
 Knows tensors and shapes. Trained on contexts of at most 256 tokens; the config allows 8192 positions because the
 rotary embedding does, not because longer contexts were learned.
@@ -16,10 +16,12 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from models.spark.bodies import BODIES, Body
+
 
 @dataclass(frozen=True, slots=True)
 class SparkConfig:
-    """Shapes; every width is a multiple of 256 so that each 4-bit format fits."""
+    """Body and shapes; every width is a multiple of 256 so that each 4-bit format fits."""
 
     vocab_size: int = 1024
     hidden_size: int = 256
@@ -28,15 +30,15 @@ class SparkConfig:
     num_kv_heads: int = 4
     head_dim: int = 64
     intermediate_size: int = 768
-    rope_theta: float = 10000.0
-    rms_norm_eps: float = 1e-6
+    rope_base: float = 10000.0
     max_position_embeddings: int = 8192
+    body: Body = BODIES["qwen3"]
 
-    def to_hugging_face(self, eos_id: int, pad_id: int) -> dict[str, Any]:
-        """config.json of a Qwen3ForCausalLM."""
+    def to_hugging_face(self, eos_id: int, pad_id: int, bos_id: int | None) -> dict[str, Any]:
+        """config.json for transformers."""
         return {
-            "architectures": ["Qwen3ForCausalLM"],
-            "model_type": "qwen3",
+            "architectures": [self.body.architecture],
+            "model_type": self.body.model_type,
             "vocab_size": self.vocab_size,
             "hidden_size": self.hidden_size,
             "num_hidden_layers": self.num_layers,
@@ -44,19 +46,17 @@ class SparkConfig:
             "num_key_value_heads": self.num_kv_heads,
             "head_dim": self.head_dim,
             "intermediate_size": self.intermediate_size,
-            "rope_theta": self.rope_theta,
-            "rope_scaling": None,
-            "rms_norm_eps": self.rms_norm_eps,
+            **self.body.rope_entries(self.rope_base, self.head_dim),
+            "rms_norm_eps": self.body.rms_norm_eps,
             "max_position_embeddings": self.max_position_embeddings,
             "hidden_act": "silu",
             "attention_bias": False,
             "attention_dropout": 0.0,
             "tie_word_embeddings": True,
             "use_cache": True,
-            "use_sliding_window": False,
-            "sliding_window": None,
+            **self.body.settings,
             "initializer_range": 0.02,
-            "bos_token_id": None,
+            "bos_token_id": bos_id,
             "eos_token_id": eos_id,
             "pad_token_id": pad_id,
             "torch_dtype": "bfloat16",
@@ -64,7 +64,8 @@ class SparkConfig:
 
     @classmethod
     def from_hugging_face(cls, config: dict[str, Any]) -> SparkConfig:
-        """Shapes from config.json."""
+        """Body and shapes from config.json."""
+        body = BODIES[config["model_type"]]
         return cls(
             vocab_size=config["vocab_size"],
             hidden_size=config["hidden_size"],
@@ -73,9 +74,9 @@ class SparkConfig:
             num_kv_heads=config["num_key_value_heads"],
             head_dim=config["head_dim"],
             intermediate_size=config["intermediate_size"],
-            rope_theta=config["rope_theta"],
-            rms_norm_eps=config["rms_norm_eps"],
+            rope_base=body.rope_base(config),
             max_position_embeddings=config["max_position_embeddings"],
+            body=body,
         )
 
 
@@ -95,7 +96,7 @@ class RMSNorm(nn.Module):
 def rope_tables(config: SparkConfig, positions: Tensor) -> tuple[Tensor, Tensor]:
     """cos and sin for split-half rotation, (..., head_dim), from integer positions (...)."""
     exponents = torch.arange(0, config.head_dim, 2, device=positions.device).float() / config.head_dim
-    angles = positions.float()[..., None] * config.rope_theta**-exponents
+    angles = positions.float()[..., None] * config.rope_base**-exponents
     angles = torch.cat((angles, angles), -1)
     return angles.cos(), angles.sin()
 
@@ -129,7 +130,7 @@ class LayerCache:
 
 
 class Attention(nn.Module):
-    """Grouped-query attention with q and k normalised per head before the rotation."""
+    """Grouped-query attention with q and k normalised per head, before or after the rotation."""
 
     def __init__(self, config: SparkConfig) -> None:
         super().__init__()
@@ -139,8 +140,8 @@ class Attention(nn.Module):
         self.k_proj = nn.Linear(hidden, config.num_kv_heads * dim, bias=False)
         self.v_proj = nn.Linear(hidden, config.num_kv_heads * dim, bias=False)
         self.o_proj = nn.Linear(config.num_heads * dim, hidden, bias=False)
-        self.q_norm = RMSNorm(dim, config.rms_norm_eps)
-        self.k_norm = RMSNorm(dim, config.rms_norm_eps)
+        self.q_norm = RMSNorm(dim, config.body.rms_norm_eps)
+        self.k_norm = RMSNorm(dim, config.body.rms_norm_eps)
 
     def mix(
         self, x: Tensor, cos: Tensor, sin: Tensor, cache: LayerCache | None = None, mask: Tensor | None = None
@@ -148,14 +149,20 @@ class Attention(nn.Module):
         """What each position gathers from those before it, before the output projection. The cache grows."""
         batch, length, _ = x.shape
         dim = self.config.head_dim
-        q = rotate(self.q_norm(self.q_proj(x).view(batch, length, -1, dim)).transpose(1, 2), cos, sin)
-        k = rotate(self.k_norm(self.k_proj(x).view(batch, length, -1, dim)).transpose(1, 2), cos, sin)
+        q = self._place(self.q_proj(x).view(batch, length, -1, dim), self.q_norm, cos, sin)
+        k = self._place(self.k_proj(x).view(batch, length, -1, dim), self.k_norm, cos, sin)
         v = self.v_proj(x).view(batch, length, -1, dim).transpose(1, 2)
         if cache is not None:
             k, v = cache.extend(k, v)
         grouped = self.config.num_heads != self.config.num_kv_heads
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None, enable_gqa=grouped)
         return y.transpose(1, 2).reshape(batch, length, -1)
+
+    def _place(self, heads: Tensor, norm: RMSNorm, cos: Tensor, sin: Tensor) -> Tensor:
+        """Queries or keys (batch, length, heads, head_dim), normed and rotated, as (batch, heads, length, head_dim)."""
+        if self.config.body.norms_after_rotation:
+            return norm(rotate(heads.transpose(1, 2), cos, sin))
+        return rotate(norm(heads).transpose(1, 2), cos, sin)
 
 
 class FeedForward(nn.Module):
@@ -177,9 +184,9 @@ class Block(nn.Module):
 
     def __init__(self, config: SparkConfig) -> None:
         super().__init__()
-        self.input_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.input_layernorm = RMSNorm(config.hidden_size, config.body.rms_norm_eps)
         self.self_attn = Attention(config)
-        self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.post_attention_layernorm = RMSNorm(config.hidden_size, config.body.rms_norm_eps)
         self.mlp = FeedForward(config)
 
     def forward(
@@ -202,7 +209,7 @@ class SparkNetwork(nn.Module):
         self.config = config
         self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
         self.layers = nn.ModuleList(Block(config) for _ in range(config.num_layers))
-        self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.norm = RMSNorm(config.hidden_size, config.body.rms_norm_eps)
         for name, parameter in self.named_parameters():
             if parameter.ndim == 2:
                 narrow = name.endswith(("o_proj.weight", "down_proj.weight"))
@@ -250,16 +257,17 @@ class SparkNetwork(nn.Module):
         return (losses * learned[chosen]).sum() / learned.sum().clamp(min=1.0)
 
 
-def save_folder(network: SparkNetwork, folder: Path, eos_id: int, pad_id: int) -> None:
+def save_folder(network: SparkNetwork, folder: Path, eos_id: int, pad_id: int, bos_id: int | None = None) -> None:
     """Write model.safetensors (bf16), config.json and generation_config.json."""
     folder.mkdir(parents=True, exist_ok=True)
+    names = checkpoint_names(network)
     state = {
-        f"model.{name}": value.detach().cpu().to(torch.bfloat16).contiguous()
+        names[name]: value.detach().cpu().to(torch.bfloat16).contiguous()
         for name, value in network.state_dict().items()
     }
     save_file(state, str(folder / "model.safetensors"), metadata={"format": "pt"})
     (folder / "model.safetensors").chmod(0o644)
-    config = network.config.to_hugging_face(eos_id, pad_id)
+    config = network.config.to_hugging_face(eos_id, pad_id, bos_id)
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     generation = {"do_sample": False, "eos_token_id": [eos_id, pad_id], "pad_token_id": pad_id, "max_new_tokens": 512}
     (folder / "generation_config.json").write_text(json.dumps(generation, indent=2) + "\n")
@@ -269,5 +277,14 @@ def load_folder(folder: Path) -> SparkNetwork:
     """Read what `save_folder` wrote, as float32."""
     network = SparkNetwork(SparkConfig.from_hugging_face(json.loads((folder / "config.json").read_text())))
     state = load_file(str(folder / "model.safetensors"))
-    network.load_state_dict({name.removeprefix("model."): value.float() for name, value in state.items()})
+    network.load_state_dict({name: state[stored].float() for name, stored in checkpoint_names(network).items()})
     return network
+
+
+def checkpoint_names(network: SparkNetwork) -> dict[str, str]:
+    """The name of each parameter in a checkpoint, where the q and k norms are called as the body calls them."""
+    query_norm, key_norm = network.config.body.norm_names
+    return {
+        name: "model." + name.replace(".q_norm.", f".{query_norm}.").replace(".k_norm.", f".{key_norm}.")
+        for name in network.state_dict()
+    }

@@ -1,7 +1,7 @@
 """Problems as training samples: token ids with a loss weight for each, packed into rows.
 
-Knows the dialect's text layout, the mix of modes and classes, and packing. Knows nothing of networks.
-A row starts with a system block; the samples after it follow like turns of one chat, without document masks.
+Knows the mix of modes and classes, and packing. Knows nothing of networks; rendering.py writes the samples.
+A row starts with the system text; the samples after it follow like turns of one chat, without document masks.
 """
 
 from __future__ import annotations
@@ -13,17 +13,11 @@ from random import Random
 import numpy as np
 from numpy.typing import NDArray
 
-from models.dialect import DIALECTS
 from models.spark import outside, tasks
-from models.spark.tasks import Problem
-from models.spark.tokenizer import DEFAULT_SYSTEM, SparkTokenizer
+from models.spark.kinds import SPARK
+from models.spark.rendering import JUDGE_OFF, JUDGE_ON, Renderer, Sample
 
 ROW_TOKENS = 256
-OFF_PREFILL, ON_PREFILL = DIALECTS["hipo"].forced_off, DIALECTS["hipo"].forced_on
-JUDGE_OFF = {"en": "easy", "zh": "简单"}
-JUDGE_ON = {"en": "needs steps", "zh": "要分步"}
-JUDGE_WEIGHT = 3.0
-_ASSISTANT = "<|im_start|>assistant\n"
 _SYSTEMS = (
     "", "You are helpful.", "Be short.", "You are a calculator.", "Answer in one line.", "You are a kind teacher.",
     "你是一个有用的助手。", "请简短回答。", "Always be polite and careful.", "You are spark, a small model.",
@@ -32,16 +26,11 @@ _SYSTEMS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
-    """Token ids and the weight of each one's loss (0 = not learned)."""
-
-    ids: list[int]
-    weights: list[float]
-
-
-@dataclass(frozen=True, slots=True)
 class Mix:
-    """What stage 1 draws. Shares are of samples; `off_weight` scales the loss of direct answers."""
+    """What stage 1 draws. Shares are of samples; `off_weight` scales the loss of direct answers.
+
+    `switched` is the share whose mode is asked for in the prompt, where the kind has switches.
+    """
 
     thinking: float = 0.55
     outside: float = 0.03
@@ -50,77 +39,11 @@ class Mix:
     off_one_step: float = 0.76
     on_one_step: float = 0.30
     off_weight: float = 3.0
-
-
-def off_text(answer: str) -> str:
-    """What the model writes after the prefilled start of a direct answer."""
-    return f"{answer}\n</answer><|im_end|>"
-
-
-def on_text(thinking: str, answer: str) -> str:
-    """What the model writes after the prefilled start of its thinking."""
-    return f"{thinking}\n</think>\n\n<answer>\n{answer}\n</answer><|im_end|>"
-
-
-def judged_text(language: str, think: bool, answer: str, thinking: str) -> str:
-    """What the model writes when it judges for itself."""
-    judge = (JUDGE_ON if think else JUDGE_OFF)[language]
-    if think:
-        return f"{judge}\n</judge>\n\n<think_on>\n<think>\n{on_text(thinking, answer)}"
-    return f"{judge}\n</judge>\n\n<think_off>\n<answer>\n{off_text(answer)}"
-
-
-class Renderer:
-    """Writes problems as ids the way the runtime will render them."""
-
-    def __init__(self, tokenizer: SparkTokenizer) -> None:
-        self.tokenizer = tokenizer
-        self._control: dict[str, list[int]] = {}
-
-    def control(self, text: str) -> list[int]:
-        """Ids of a control text that occurs again and again."""
-        if text not in self._control:
-            self._control[text] = self.tokenizer.encode_control(text)
-        return self._control[text]
-
-    def system(self, text: str = DEFAULT_SYSTEM) -> list[int]:
-        """The system block. Its closing mark and the next turn's opening are one control text, encoded as pieces."""
-        return [*self.control("<|im_start|>system\n"), *self.tokenizer.encode_user(text), *self.control("<|im_end|>\n")]
-
-    def turn(self, prompt: str, prefill: str) -> list[int]:
-        """A user turn and the start of the assistant's."""
-        start = self.control("<|im_start|>user\n")
-        rest = self.control(f"<|im_end|>\n{_ASSISTANT}<judge>\n{prefill}")
-        return [*start, *self.tokenizer.encode_user(prompt), *rest]
-
-    def past(self, problem: Problem) -> list[int]:
-        """An earlier turn as history keeps it: the answer only."""
-        return [
-            *self.control("<|im_start|>user\n"),
-            *self.tokenizer.encode_user(problem.prompt),
-            *self.control(f"<|im_end|>\n{_ASSISTANT}"),
-            *self.tokenizer.encode_user(problem.answer),
-            *self.control("<|im_end|>\n"),
-        ]
-
-    def sample(self, prompt: str, prefill: str, completion: str, weight: float, past: list[int]) -> Sample:
-        """A whole sample; only the completion is learned."""
-        context = past + self.turn(prompt, prefill)
-        learned = self.tokenizer.encode_control(completion)
-        end = self.control("\n")
-        weights = [0.0] * len(context) + [weight] * len(learned) + [0.0] * len(end)
-        return Sample(context + learned + end, weights)
-
-    def judged_sample(self, prompt: str, completion: str, past: list[int]) -> Sample:
-        """A sample that judges for itself; its first token, the judgement, weighs more."""
-        sample = self.sample(prompt, "", completion, 1.0, past)
-        first = sample.weights.index(1.0)
-        sample.weights[first] = JUDGE_WEIGHT
-        return sample
+    switched: float = 0.15
 
 
 def draw_forced(rng: Random, renderer: Renderer, mix: Mix) -> Sample:
-    """One stage-1 sample: a problem of the train split with the mode prefilled."""
+    """One stage-1 sample: a problem of the train split in one mode."""
     think = rng.random() < mix.thinking
     language = rng.choice(("en", "en", "zh"))
     if rng.random() < mix.outside:
@@ -133,9 +56,8 @@ def draw_forced(rng: Random, renderer: Renderer, mix: Mix) -> Sample:
         num_steps = 1 if easy else draw_many_steps(rng, think)
         problem = tasks.draw_problem(rng, num_steps, rng.choice(("sum", "story")), language, "train")
     past = draw_past(rng, renderer, mix)
-    if think:
-        return renderer.sample(problem.prompt, ON_PREFILL, on_text(problem.thinking, problem.answer), 1.0, past)
-    return renderer.sample(problem.prompt, OFF_PREFILL, off_text(problem.answer), mix.off_weight, past)
+    is_switched = bool(renderer.kind.switches) and rng.random() < mix.switched
+    return renderer.forced_sample(problem, think, 1.0 if think else mix.off_weight, past, is_switched)
 
 
 def draw_many_steps(rng: Random, think: bool) -> int:
@@ -154,22 +76,23 @@ def draw_past(rng: Random, renderer: Renderer, mix: Mix) -> list[int]:
     return past
 
 
-def draw_system(rng: Random) -> str:
+def draw_system(rng: Random, default: str) -> str:
     """The default system text, now and then another."""
-    return DEFAULT_SYSTEM if rng.random() < 0.95 else rng.choice(_SYSTEMS)
+    return default if rng.random() < 0.95 else rng.choice(_SYSTEMS)
 
 
 Rows = tuple[NDArray[np.uint16], NDArray[np.float16]]
 
 
-def pack(rng: Random, renderer: Renderer, draw: Callable[[], Sample | None], num_rows: int, pad_id: int) -> Rows:
+def pack(rng: Random, renderer: Renderer, draw: Callable[[], Sample | None], num_rows: int) -> Rows:
     """Fill `num_rows` rows of ROW_TOKENS from `draw` (None ends it early): ids and loss weights, (rows, ROW_TOKENS)."""
+    pad_id = renderer.tokenizer.token_id(renderer.kind.pad)
     ids = np.full((num_rows, ROW_TOKENS), pad_id, dtype=np.uint16)
     weights = np.zeros((num_rows, ROW_TOKENS), dtype=np.float16)
     waiting: list[Sample] = []
     ended = False
     for row in range(num_rows):
-        used = renderer.system(draw_system(rng))
+        used = renderer.system(draw_system(rng, renderer.kind.dialect.default_system))
         ids[row, : len(used)] = used
         place = len(used)
         while True:
@@ -192,14 +115,14 @@ def pack(rng: Random, renderer: Renderer, draw: Callable[[], Sample | None], num
 
 
 def tokenizer_texts(seed: int = 7, num_problems: int = 24000) -> Iterator[str]:
-    """Texts the vocabulary is trained on."""
+    """Texts the vocabulary is trained on, those of spark's own dialect included."""
     rng = Random(seed)
     fixed = (
         *JUDGE_OFF.values(),
         *JUDGE_ON.values(),
-        OFF_PREFILL.split("\n")[0],
-        ON_PREFILL.split("\n")[0],
-        DEFAULT_SYSTEM,
+        SPARK.dialect.forced_off.split("\n")[0],
+        SPARK.dialect.forced_on.split("\n")[0],
+        SPARK.dialect.default_system,
     )
     for place in range(num_problems):
         if place % 20 == 0:

@@ -1,4 +1,4 @@
-"""The tasks of the embedded model: seeded problems with answer, worked thinking, number of steps and a checker.
+"""The tasks of the embedded models: seeded problems with answer, worked thinking, number of steps and a checker.
 
 Knows what a problem is, which split it belongs to, what the held-out test set holds and when an answer is right.
 Knows nothing of tokens or networks; needs the standard library only.

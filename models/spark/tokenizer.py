@@ -1,8 +1,8 @@
-"""The embedded model's tokenizer: a small byte-level BPE with the dialect's tags as single tokens.
+"""The embedded models' tokenizer: a small byte-level BPE with the dialect's tags as single tokens.
 
-Knows the vocabulary, the split rule (Qwen2's, so digits stand alone) and the chat template; writes the files a stock
-`AutoTokenizer` reads. Does not know how the runtime renders a conversation, only that control text and user text are
-encoded apart: `encode_control` sees the added tokens, `encode_user` is a copy without them.
+Knows the vocabulary and the split rule (Qwen2's, so digits stand alone); writes the files a stock `AutoTokenizer`
+reads. Does not know how the runtime renders a conversation, only that control text and user text are encoded apart:
+`encode_control` sees the added tokens, `encode_user` is a copy without them.
 """
 
 from __future__ import annotations
@@ -11,34 +11,13 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+
+from models.spark.kinds import Kind
 
 VOCAB_SIZE = 1024
-END_OF_TEXT, IM_START, IM_END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
-SPECIAL = (END_OF_TEXT, IM_START, IM_END)
-TAGS = ("<judge>", "</judge>", "<think_on>", "<think_off>", "<think>", "</think>", "<answer>", "</answer>")
 SPLIT = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
-DEFAULT_SYSTEM = "You are a helpful assistant."
-CHAT_TEMPLATE = (
-    "{%- if messages and messages[0]['role'] == 'system' -%}"
-    "{%- set system = messages[0]['content'] -%}{%- set turns = messages[1:] -%}"
-    "{%- else -%}"
-    "{%- set system = '" + DEFAULT_SYSTEM + "' -%}{%- set turns = messages -%}"
-    "{%- endif -%}"
-    "{{- '<|im_start|>system\\n' + system + '<|im_end|>\\n' -}}"
-    "{%- for message in turns -%}"
-    "{%- set content = message['content'] -%}"
-    "{%- if message['role'] == 'assistant' -%}"
-    "{%- if '<answer>\\n' in content -%}{%- set content = content.split('<answer>\\n')[-1].split('\\n</answer>')[0] -%}"
-    "{%- elif '<think_off>' in content -%}{%- set content = content.split('<think_off>')[-1].strip('\\n') -%}"
-    "{%- elif '</think>' in content -%}{%- set content = content.split('</think>')[-1].strip('\\n') -%}"
-    "{%- endif -%}"
-    "{%- endif -%}"
-    "{{- '<|im_start|>' + message['role'] + '\\n' + content + '<|im_end|>\\n' -}}"
-    "{%- endfor -%}"
-    "{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\\n<judge>\\n' -}}{%- endif -%}"
 )
 
 
@@ -79,35 +58,34 @@ class SparkTokenizer:
             raise KeyError(f"no token {token!r} in the vocabulary")
         return int(found)
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: Path, kind: Kind) -> None:
         """Write tokenizer.json, tokenizer_config.json and chat_template.jinja."""
         folder.mkdir(parents=True, exist_ok=True)
         self._control.save(str(folder / "tokenizer.json"))
         config = {
             "tokenizer_class": "PreTrainedTokenizerFast",
             "model_max_length": 8192,
-            "add_bos_token": False,
-            "bos_token": None,
-            "eos_token": IM_END,
-            "pad_token": END_OF_TEXT,
+            "add_bos_token": kind.start is not None,
+            "bos_token": kind.start,
+            "eos_token": kind.end,
+            "pad_token": kind.pad,
             "unk_token": None,
             "clean_up_tokenization_spaces": False,
             "added_tokens_decoder": {
                 str(self.token_id(token)): {
                     "content": token, "lstrip": False, "normalized": False, "rstrip": False, "single_word": False,
-                    "special": token in SPECIAL,
+                    "special": token in kind.special,
                 }
-                for token in SPECIAL + TAGS
+                for token in kind.added
             },
-            "chat_template": CHAT_TEMPLATE,
+            "chat_template": kind.chat_template,
         }  # fmt: skip
         (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n")
-        (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE)
+        (folder / "chat_template.jinja").write_text(kind.chat_template)
 
 
-def train_tokenizer(texts: Iterable[str]) -> SparkTokenizer:
+def train_tokenizer(texts: Iterable[str], kind: Kind) -> SparkTokenizer:
     """Train the BPE on `texts` (prompts, thinking, judge texts). Ids 0 to 255 are the bytes, added tokens come last."""
-    num_added = len(SPECIAL) + len(TAGS)
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -117,11 +95,33 @@ def train_tokenizer(texts: Iterable[str]) -> SparkTokenizer:
     )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCAB_SIZE - num_added,
+        vocab_size=VOCAB_SIZE - len(kind.added),
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
-    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL])
-    tokenizer.add_tokens([AddedToken(token, special=False, normalized=False) for token in TAGS])
+    return _add_tokens(tokenizer, kind)
+
+
+def adopt_tokenizer(folder: Path, kind: Kind) -> SparkTokenizer:
+    """The tokenizer of another kind's folder with the added tokens of `kind`; text keeps its ids.
+
+    Where `kind` adds more tokens, the last merges make room, so that there are VOCAB_SIZE ids again.
+    """
+    state = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    state["added_tokens"], state["post_processor"] = [], None
+    model, room = state["model"], VOCAB_SIZE - len(kind.added)
+    dropped = {token for token, place in model["vocab"].items() if place >= room}
+    model["vocab"] = {token: place for token, place in model["vocab"].items() if place < room}
+    model["merges"] = [pair for pair in model["merges"] if "".join(pair) not in dropped]
+    return _add_tokens(Tokenizer.from_str(json.dumps(state)), kind)
+
+
+def _add_tokens(tokenizer: Tokenizer, kind: Kind) -> SparkTokenizer:
+    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in kind.special])
+    tokenizer.add_tokens([AddedToken(token, special=False, normalized=False) for token in kind.tags])
+    if kind.start is not None:
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single=f"{kind.start} $A", special_tokens=[(kind.start, tokenizer.token_to_id(kind.start))]
+        )
     return SparkTokenizer(tokenizer)

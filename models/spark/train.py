@@ -1,6 +1,6 @@
-"""Trains the embedded model: `python -m models.spark.train --out DIR`.
+"""Trains an embedded model: `python -m models.spark.train --out DIR`.
 
-Stage 1 teaches both modes with the mode prefilled, stage 2 (hybrid.py) teaches the judge from measured outcomes.
+Stage 1 teaches both modes, stage 2 (hybrid.py) teaches a dialect's judge from measured outcomes.
 Resumable: run the same command again. Knows the loop, its checkpoints and its log; the data comes from samples.py.
 """
 
@@ -22,11 +22,14 @@ from typing import Any
 import torch
 
 from models.spark import evaluate, hybrid, samples, tasks
+from models.spark.kinds import KINDS, Kind
 from models.spark.network import SparkConfig, SparkNetwork, save_folder
 from models.spark.optimizer import make_optimizers, rate
+from models.spark.rendering import Renderer
 from models.spark.rounding import rounded
-from models.spark.samples import Mix, Renderer, Rows
-from models.spark.tokenizer import END_OF_TEXT, IM_END, SparkTokenizer, train_tokenizer
+from models.spark.samples import Mix, Rows
+from models.spark.tokenizer import SparkTokenizer, adopt_tokenizer, train_tokenizer
+from models.spark.transplant import transplant
 
 BATCH_ROWS = 24
 SHARD_ROWS = 100 * BATCH_ROWS
@@ -36,12 +39,14 @@ SHARD_ROWS = 100 * BATCH_ROWS
 class TrainOptions:
     """One training run; the command line has the same fields.
 
-    `stage` 0 is both, one after the other. `tokens` and `lr` are stage 1's, `judge_tokens` and `judge_lr` stage 2's,
-    for which `problems` are measured. Every `rounded_every`-th step sees weights rounded to 4 bits (0: none), in stage
-    2 every second. `weights` is a checkpoint that a new stage 1 starts from.
+    `kind` is one of KINDS. `stage` 0 is both, one after the other, or the first alone where there is no judge.
+    `tokens` and `lr` are stage 1's, `judge_tokens` and `judge_lr` stage 2's, for which `problems` are measured. Every
+    `rounded_every`-th step sees weights rounded to 4 bits (0: none), in stage 2 every second. `weights` is what a new
+    stage 1 starts from: a training state of this kind, or the shipped folder of any.
     """
 
     out: Path
+    kind: str = "spark"
     stage: int = 0
     device: str = "cpu"
     tokens: int = 45_000_000
@@ -61,7 +66,7 @@ class TrainOptions:
 
 def main() -> None:
     """Read the command line and train."""
-    parser = argparse.ArgumentParser(description="Train the embedded model spark.")
+    parser = argparse.ArgumentParser(description="Train an embedded model.")
     defaults = TrainOptions(Path())
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints, log and result")
     for name, value in asdict(defaults).items():
@@ -71,57 +76,70 @@ def main() -> None:
             )
     options = TrainOptions(**vars(parser.parse_args()))
     options.out.mkdir(parents=True, exist_ok=True)
-    tokenizer = open_tokenizer(options.out / "tokenizer")
     torch.manual_seed(options.seed)
-    network = SparkNetwork(SparkConfig(vocab_size=tokenizer.vocab_size)).to(options.device)
+    renderer = Renderer(open_tokenizer(options), KINDS[options.kind])
+    network = new_network(options, renderer).to(options.device)
     if options.stage in (0, 1):
-        run_stage_1(network, options, tokenizer)
-    if options.stage in (0, 2):
+        run_stage_1(network, options, renderer)
+    if options.stage == 2 or (options.stage == 0 and renderer.kind.dialect.has_judge):
         judge = replace(options, tokens=options.judge_tokens, lr=options.judge_lr, warm_up=10, rounded_every=2)
-        run_stage_2(network, judge, tokenizer)
+        run_stage_2(network, judge, renderer)
 
 
-def run_stage_1(network: SparkNetwork, options: TrainOptions, tokenizer: SparkTokenizer) -> None:
-    """Both modes, prefilled; the result is the folder `stage1`."""
+def open_tokenizer(options: TrainOptions) -> SparkTokenizer:
+    """The run's tokenizer: on first use that of the weights to start from, if they have one, else a new one."""
+    folder, kind = options.out / "tokenizer", KINDS[options.kind]
+    if not (folder / "tokenizer.json").exists():
+        if options.weights.name and options.weights.is_dir():
+            adopt_tokenizer(options.weights, kind).save(folder, kind)
+        else:
+            train_tokenizer(samples.tokenizer_texts(), kind).save(folder, kind)
+    return SparkTokenizer.load(folder)
+
+
+def new_network(options: TrainOptions, renderer: Renderer) -> SparkNetwork:
+    """What stage 1 starts from."""
+    if options.weights.name and options.weights.is_dir():
+        return transplant(options.weights, renderer.tokenizer, renderer.kind)
+    network = SparkNetwork(SparkConfig(vocab_size=renderer.tokenizer.vocab_size, body=renderer.kind.body))
     if options.weights.name:
         load_state(options.weights, network, [])
-    with ShardStream(options.out / "tokenizer", options.seed) as shards:
-        train(network, options, tokenizer, shards.rows, "stage1")
-    save_result(network, tokenizer, options.out / "stage1")
+    return network
 
 
-def run_stage_2(network: SparkNetwork, options: TrainOptions, tokenizer: SparkTokenizer) -> None:
+def run_stage_1(network: SparkNetwork, options: TrainOptions, renderer: Renderer) -> None:
+    """Both modes; the result is the folder `stage1`."""
+    with ShardStream(options.out / "tokenizer", renderer.kind, options.seed) as shards:
+        train(network, options, renderer, shards.rows, "stage1")
+    save_result(network, renderer, options.out / "stage1")
+
+
+def run_stage_2(network: SparkNetwork, options: TrainOptions, renderer: Renderer) -> None:
     """The judge, from the stage-1 model's own outcomes; the result is the folder `checkpoint`."""
     load_state(options.out / "stage1.pt", network, [])
-    outcomes = hybrid.measure(network, tokenizer, options.out / "outcomes.jsonl", options.problems, options.seed)
+    outcomes = hybrid.measure(network, renderer, options.out / "outcomes.jsonl", options.problems, options.seed)
     rng = Random(options.seed)
     judged = [found for found in (hybrid.label(outcome, rng) for outcome in outcomes) if found]
     print(
         f"{len(judged)} judged, {sum(one.think for one in judged) / len(judged):.3f} of them with thinking", flush=True
     )
     num_rows = options.tokens // samples.ROW_TOKENS
-    rows = hybrid.make_rows(Renderer(tokenizer), judged, num_rows, options.seed)
-    train(network, options, tokenizer, lambda step: hybrid.batches(rows, BATCH_ROWS, step), "stage2")
-    save_result(network, tokenizer, options.out / "checkpoint")
+    rows = hybrid.make_rows(renderer, judged, num_rows, options.seed)
+    train(network, options, renderer, lambda step: hybrid.batches(rows, BATCH_ROWS, step), "stage2")
+    save_result(network, renderer, options.out / "checkpoint")
 
 
-def open_tokenizer(folder: Path) -> SparkTokenizer:
-    """The run's tokenizer, trained on first use."""
-    if not (folder / "tokenizer.json").exists():
-        train_tokenizer(samples.tokenizer_texts()).save(folder)
-    return SparkTokenizer.load(folder)
-
-
-def save_result(network: SparkNetwork, tokenizer: SparkTokenizer, folder: Path) -> None:
+def save_result(network: SparkNetwork, renderer: Renderer, folder: Path) -> None:
     """Write the Hugging Face folder."""
-    tokenizer.save(folder)
-    save_folder(network, folder, tokenizer.token_id(IM_END), tokenizer.token_id(END_OF_TEXT))
+    kind, token_id = renderer.kind, renderer.tokenizer.token_id
+    renderer.tokenizer.save(folder, kind)
+    save_folder(network, folder, token_id(kind.end), token_id(kind.pad), token_id(kind.start) if kind.start else None)
 
 
 def train(
     network: SparkNetwork,
     options: TrainOptions,
-    tokenizer: SparkTokenizer,
+    renderer: Renderer,
     rows_from: Callable[[int], Iterator[Rows]],
     name: str,
 ) -> None:
@@ -130,7 +148,7 @@ def train(
     checkpoint = options.out / f"{name}.pt"
     step = load_state(checkpoint, network, optimizers)
     num_steps = options.tokens // (BATCH_ROWS * samples.ROW_TOKENS)
-    watch = Watch(network, options, tokenizer, name, step, num_steps)
+    watch = Watch(network, options, renderer, name, step, num_steps)
     for ids, weights in rows_from(step):
         if step >= num_steps:
             break
@@ -183,15 +201,15 @@ class Watch:
         self,
         network: SparkNetwork,
         options: TrainOptions,
-        tokenizer: SparkTokenizer,
+        renderer: Renderer,
         name: str,
         step: int,
         num_steps: int,
     ) -> None:
         self.network, self.options, self.name, self.num_steps = network, options, name, num_steps
-        self.renderer = Renderer(tokenizer)
+        self.renderer = renderer
         self.problems = tasks.draw_set(options.validation_size, options.seed, "validation")
-        self.modes = ("off", "on") if name == "stage1" else ("off", "on", "auto")
+        self.modes = renderer.kind.modes if name == "stage1" else ("off", "on", "auto")
         self.start_s = self.saved_s = self.validated_s = time.monotonic()
         self.start_step = step
         self.losses: list[float] = []
@@ -240,8 +258,8 @@ class Watch:
 class ShardStream:
     """Stage-1 batches, made one shard ahead in another process; the same seed gives the same rows after a resume."""
 
-    def __init__(self, tokenizer_folder: Path, seed: int) -> None:
-        self.folder, self.seed = tokenizer_folder, seed
+    def __init__(self, tokenizer_folder: Path, kind: Kind, seed: int) -> None:
+        self.folder, self.kind, self.seed = tokenizer_folder, kind, seed
         self.pool = ProcessPoolExecutor(1)
 
     def __enter__(self) -> ShardStream:
@@ -265,21 +283,20 @@ class ShardStream:
             skip = 0
 
     def _submit(self, number: int) -> Future[Rows]:
-        return self.pool.submit(make_shard, str(self.folder), self.seed, number)
+        return self.pool.submit(make_shard, str(self.folder), self.kind.name, self.seed, number)
 
 
-def make_shard(tokenizer_folder: str, seed: int, number: int) -> Rows:
+def make_shard(tokenizer_folder: str, kind_name: str, seed: int, number: int) -> Rows:
     """Shard `number` of stage 1."""
     rng = Random(f"{seed}/{number}")
-    renderer = _renderer(tokenizer_folder)
+    renderer = _renderer(tokenizer_folder, kind_name)
     mix = Mix()
-    pad_id = renderer.tokenizer.token_id(END_OF_TEXT)
-    return samples.pack(rng, renderer, lambda: samples.draw_forced(rng, renderer, mix), SHARD_ROWS, pad_id)
+    return samples.pack(rng, renderer, lambda: samples.draw_forced(rng, renderer, mix), SHARD_ROWS)
 
 
 @lru_cache(maxsize=1)
-def _renderer(tokenizer_folder: str) -> Renderer:
-    return Renderer(SparkTokenizer.load(Path(tokenizer_folder)))
+def _renderer(tokenizer_folder: str, kind_name: str) -> Renderer:
+    return Renderer(SparkTokenizer.load(Path(tokenizer_folder)), KINDS[kind_name])
 
 
 if __name__ == "__main__":
