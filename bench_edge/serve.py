@@ -157,7 +157,17 @@ def checks_of(results: dict[str, Any]) -> list[Check]:
 def tables(results: dict[str, Any]) -> list[str]:
     """The loads, and the speeds."""
     load = results["load"]
-    header = ("clients", "asked", "admitted", "in time", "refused", "refusal p99, ms", "answers/s", "thought")
+    header = (
+        "clients",
+        "asked",
+        "admitted",
+        "in time",
+        "cut short",
+        "refused",
+        "refusal p99, ms",
+        "answers/s",
+        "thought",
+    )
     rows = [_load_row(number, figures) for number, figures in load["clients"].items()]
     rows.append(_load_row(f"{LOADED}, thinking off", load["plain"]))
     speeds = [
@@ -180,6 +190,7 @@ def _load_row(name: str, figures: dict[str, Any]) -> tuple[object, ...]:
         figures["asked"],
         figures["admitted"],
         f"{100 * figures['kept_share']:.2f} %",
+        figures["cut"],
         figures["refused"],
         f"{1e3 * figures['refusal_p99_s']:.1f}",
         f"{figures['answers_per_s']:.1f}",

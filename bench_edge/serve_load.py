@@ -32,7 +32,8 @@ FEW, MANY = 500, 10_000  # requests between which memory must not grow
 class Asked:
     """One request: its deadline, its reply's status, when it was over by the client's clock, whether it thought.
 
-    ``is_admitted``: also one that was refused later on, because its deadline had passed in the queue.
+    ``is_admitted``: also one that was refused later on, because its deadline had passed in the queue. ``is_cut``: it
+    was answered in time by ending the answer early.
     """
 
     deadline_s: float | None
@@ -40,6 +41,7 @@ class Asked:
     seconds: float
     is_thought: bool = False
     is_admitted: bool = True
+    is_cut: bool = False
 
     @property
     def is_kept(self) -> bool:
@@ -84,6 +86,7 @@ def summarize(asked: Sequence[Asked], seconds: float) -> dict[str, Any]:
         "admitted": len(admitted),
         "in_time": in_time,
         "failed": sum(one.status != 200 for one in admitted),
+        "cut": sum(one.is_cut for one in admitted),
         "kept_share": in_time / max(len(admitted), 1),
         "answers_per_s": in_time / seconds,
         "thinking_rate": thought / max(len(admitted), 1),
@@ -125,9 +128,12 @@ def request_of(prompt: str, deadline_s: float | None, think: str | None) -> dict
 
 
 def _asked(reply: Reply, deadline_s: float | None) -> Asked:
-    is_thought = reply.status == 200 and reply.json["edge"]["tokens"]["thinking_tokens"] > 0
-    is_admitted = reply.status != 503 or reply.json["error"]["code"] == "deadline_passed"
-    return Asked(deadline_s, reply.status, reply.seconds, is_thought, is_admitted)
+    if reply.status != 200:
+        is_admitted = reply.status != 503 or reply.json["error"]["code"] == "deadline_passed"
+        return Asked(deadline_s, reply.status, reply.seconds, is_admitted=is_admitted)
+    edge = reply.json["edge"]
+    is_thought, is_cut = edge["tokens"]["thinking_tokens"] > 0, edge["finish"] == "deadline"
+    return Asked(deadline_s, reply.status, reply.seconds, is_thought, is_cut=is_cut)
 
 
 def _pause_s(reply: Reply) -> float:

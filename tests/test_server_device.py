@@ -77,8 +77,8 @@ def test_the_earliest_deadline_is_answered_first() -> None:
         deadlines = (50.0, 30.0, 20.0, 40.0)
         asks = (ask(deadline_s=deadline_s) for deadline_s in deadlines)
         results = asyncio.run(answers(device, *asks, pause_s=0.01))
-        by_deadline = [result for _, result in sorted(zip(deadlines[1:], results[1:], strict=True), key=lambda r: r[0])]
-        assert ended == [results[0], *by_deadline]
+    by_deadline = [result for _, result in sorted(zip(deadlines[1:], results[1:], strict=True), key=lambda r: r[0])]
+    assert ended == [results[0], *by_deadline]
 
 
 def test_the_time_in_the_queue_counts() -> None:
@@ -203,19 +203,19 @@ def test_a_deadline_that_passed_says_how_long_it_took() -> None:
 
 def test_the_servers_own_deadline_ends_an_answer_that_named_none() -> None:
     """A request without a deadline must neither hold the device for ever nor be decided otherwise than without one."""
-    with device_of(slow_engine(step_s=0.01), deadline_s=0.6) as (device, _):
+    with device_of(slow_engine(step_s=0.005), deadline_s=0.8) as (device, _):
         (answer,) = asyncio.run(answers(device, ask(replace(OFF, max_tokens=None))))
     assert isinstance(answer, Answer)
     assert (answer.finish_reason, answer.decision.source) == ("deadline", "asked")
-    assert 0.4 < answer.timings.total_s < 0.9
+    assert 0.6 < answer.timings.total_s < 1.2
 
 
 def test_the_servers_own_deadline_closes_the_thinking() -> None:
-    with device_of(slow_engine(THINKER, step_s=0.01), deadline_s=1.0) as (device, _):
+    with device_of(slow_engine(THINKER, step_s=0.002), deadline_s=1.0) as (device, _):
         (answer,) = asyncio.run(answers(device, ask(ON)))
     assert isinstance(answer, Answer)
     assert TIME_RUNS_OUT in answer.decision.reason
-    assert 0 < answer.usage.thinking_tokens < 100
+    assert 0 < answer.usage.thinking_tokens < 500
 
 
 def test_a_forecast_of_nothing_lets_everything_in() -> None:
