@@ -83,8 +83,15 @@ def load_part(options: argparse.Namespace) -> dict[str, Any]:
         run = partial(run_load, server)
         loads = {str(number): run(Load(number, options.seconds, None, SEED), answer_s=free_s) for number in CLIENTS}
         plain = run(Load(LOADED, options.seconds, "off", SEED), answer_s=plain_s)
+        start_s = server.start_s
     serial = {"answer_s": free_s, "plain_answer_s": plain_s, "plain_device_s": device_s}
-    return {"serial": serial, "clients": loads, "plain": plain, "goodput": plain["answers_per_s"] * device_s}
+    return {
+        "start_s": start_s,
+        "serial": serial,
+        "clients": loads,
+        "plain": plain,
+        "goodput": plain["answers_per_s"] * device_s,
+    }
 
 
 def speed_part(options: argparse.Namespace) -> dict[str, Any]:
@@ -155,7 +162,7 @@ def checks_of(results: dict[str, Any]) -> list[Check]:
 
 
 def tables(results: dict[str, Any]) -> list[str]:
-    """The loads, and the speeds."""
+    """The loads, the speeds, and how long a start takes."""
     load = results["load"]
     header = (
         "clients",
@@ -181,7 +188,8 @@ def tables(results: dict[str, Any]) -> list[str]:
         for name, figures in results["speed"].items()
     ]
     speed_header = ("model", "engine, ms/token", "streamed, ms/token", "ratio", "over llama_cpp.server")
-    return [format_table(header, rows), format_table(speed_header, speeds)]
+    started = f"Started and ready after {load['start_s']:.2f} s, with spark."
+    return [format_table(header, rows), format_table(speed_header, speeds), started]
 
 
 def _load_row(name: str, figures: dict[str, Any]) -> tuple[object, ...]:

@@ -122,7 +122,12 @@ def results() -> dict[str, Any]:
     load = summarize([Asked(1.0, 200, 0.5)], 1.0)
     speed = {"direct_token_s": 1e-3, "streamed_token_s": 1.1e-3, "added_s": 1e-4, "ratio": 0.9}
     return {
-        "load": {"clients": {str(number): load for number in serve.CLIENTS}, "plain": load, "goodput": 1.0},
+        "load": {
+            "clients": {str(number): load for number in serve.CLIENTS},
+            "plain": load,
+            "goodput": 1.0,
+            "start_s": 0.5,
+        },
         "speed": {"spark": speed, "big": speed | {"rival_ratio": 1.2}},
         "memory": {"ratio": 1.0},
         "fuzz": {"crashes": 0, "tracebacks": 0, "not_json": 0},
