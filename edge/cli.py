@@ -22,6 +22,7 @@ from edge.cli_chat import Backend, ContextSize, DialectName, Model, Threads, Ver
 from edge.cli_models import inspect, list_models, pull, remove, verify
 from edge.cli_quantize import quantize
 from edge.cli_route import route
+from edge.cli_serve import serve_command
 from models.errors import EdgeError, UsageError
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
@@ -100,6 +101,7 @@ def bench(context: typer.Context, name: Annotated[str, typer.Argument(metavar="N
 app.command()(calibrate)
 app.command()(quantize)
 app.command()(route)
+app.command("serve")(serve_command())
 models_app.command()(pull)
 models_app.command("list")(list_models)
 models_app.command()(inspect)
