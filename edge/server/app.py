@@ -1,0 +1,27 @@
+"""The whole server as one ASGI application.
+
+Knows: which parts have paths. Does not know: what happens on them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from starlette.routing import Router
+
+from edge.server.gate import Gate
+from edge.server.ollama_api import OllamaApi
+from edge.server.openai_api import OpenAiApi
+from edge.server.operations import Operations
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+    from edge.server.service import Service
+
+
+def make_app(service: Service) -> ASGIApp:
+    """The application around ``service``."""
+    parts = (OpenAiApi(service), OllamaApi(service), Operations(service))
+    routes = [route for part in parts for route in part.routes()]
+    return Gate(Router(routes, redirect_slashes=False), service)
