@@ -18,27 +18,9 @@ from typing import Annotated, Any
 import typer
 
 from edge.cli_chat import Backend, ContextSize, DialectName, Model, Threads, Version, chat
-<<<<<<< HEAD
 from edge.cli_models import inspect, list_models, pull, remove, verify
 from edge.cli_quantize import quantize
-=======
-from edge.cli_models import HubModelName, hub_name, inspect, list_models, remove, verify
-from edge.cli_quantize import (
-    Asymmetric,
-    Bits,
-    Calibration,
-    GroupSize,
-    HeldOut,
-    Method,
-    Refine,
-    Wide,
-    Windows,
-    WindowTokens,
-    progress_text,
-    recipe_options,
-)
 from edge.cli_serve import serve_command
->>>>>>> serve
 from models.errors import EdgeError, UsageError
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
