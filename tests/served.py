@@ -39,6 +39,12 @@ class Served:
 
     service: Service
     port: int
+    server: Any = None
+
+    @property
+    def num_open(self) -> int:
+        """Requests that are not over."""
+        return len(self.server.server_state.tasks)
 
     @property
     def url(self) -> str:
@@ -70,7 +76,7 @@ def served(engine: Engine | None = None, **options: Any) -> Iterator[Served]:
         thread = threading.Thread(target=lambda: server.run(sockets=[listener]))
         thread.start()
         try:
-            yield Served(service, listener.getsockname()[1])
+            yield Served(service, listener.getsockname()[1], server)
         finally:
             server.should_exit = True
             thread.join(60)

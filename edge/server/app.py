@@ -12,6 +12,7 @@ from starlette.routing import Router
 from edge.server.gate import Gate
 from edge.server.ollama_api import OllamaApi
 from edge.server.openai_api import OpenAiApi
+from edge.server.openapi import OpenApi
 from edge.server.operations import Operations
 
 if TYPE_CHECKING:
@@ -22,6 +23,6 @@ if TYPE_CHECKING:
 
 def make_app(service: Service) -> ASGIApp:
     """The application around ``service``."""
-    parts = (OpenAiApi(service), OllamaApi(service), Operations(service))
+    parts = (OpenAiApi(service), OllamaApi(service), Operations(service), OpenApi())
     routes = [route for part in parts for route in part.routes()]
     return Gate(Router(routes, redirect_slashes=False), service)

@@ -36,6 +36,11 @@ def passed(answer: Answer) -> Refusal:
     return Refusal(UNAVAILABLE, "deadline_passed", sentence, retry_after_s=seconds)
 
 
+def called_off() -> Refusal:
+    """For a request whose client has gone, so that nobody reads this."""
+    return Refusal(UNAVAILABLE, "called_off", "The client has gone.")
+
+
 def stopping() -> Refusal:
     """For a request that comes, or waits, while the server is being stopped."""
     return Refusal(UNAVAILABLE, "stopping", "The server is being stopped; ask again.", retry_after_s=RESTART_S)

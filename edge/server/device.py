@@ -21,7 +21,7 @@ from edge.chat_types import Answer, AnswerOptions, StreamEvent
 from edge.limits import check_limits, check_tools
 from edge.opening import check_room
 from edge.server.caches import ConversationCaches
-from edge.server.denials import passed, refusal_of, stopping, too_late
+from edge.server.denials import called_off, passed, refusal_of, stopping, too_late
 from edge.server.forecast import Forecast, Means
 from edge.server.queue import DeadlineQueue
 from edge.server.refusal import FAILED, Refusal
@@ -138,8 +138,10 @@ class Device:
     def drop(self, ticket: Ticket) -> None:
         """The answer is not wanted any more: it leaves the queue, or the device within one token."""
         with self._changed:
-            self._queue.remove(ticket)
+            was_waiting = self._queue.remove(ticket)
         ticket.stop()
+        if was_waiting:
+            ticket.put(called_off())
 
     def find(self, ticket_id: str) -> Ticket | None:
         """The request of that id, while it waits or runs."""
@@ -155,11 +157,11 @@ class Device:
         """
         with self._changed:
             self._is_stopping = True
-            waiting = list(self._queue)
-            running = self._running
+            running, waiting = self._running, list(self._queue)
+            for ticket in waiting:
+                self._queue.remove(ticket)
             self._changed.notify_all()
         for ticket in waiting:
-            self.drop(ticket)
             ticket.put(stopping())
         if running is not None:
             running.ticket.stop_thinking()

@@ -41,7 +41,7 @@ class Settings:
     alias: tuple[str, ...] = _option((), "One more name for the model; may be repeated.")
     backend: str = _option("auto", "auto or llama_cpp.")
     dialect: str | None = _option(None, "hipo, qwen3, hunyuan or plain. [default: told from the model]")
-    threads: int | None = _option(None, "[default: the fast cores]", least=1)
+    threads: int | None = _option(None, "Threads. [default: the fast cores]", least=1)
     ctx_size: int | None = _option(None, "Context, in tokens. [default: what memory allows, at most 8192]", least=1)
     deadline_s: float = _option(60.0, "The deadline of requests that name none.", least=0.001)
     longest_s: float = _option(600.0, "The most time that any request gets.", least=0.001)
