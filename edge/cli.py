@@ -18,6 +18,7 @@ from typing import Annotated, Any
 import typer
 
 from edge.cli_chat import Backend, ContextSize, DialectName, Model, Threads, Version, chat
+from edge.cli_kiosk import kiosk_command
 from edge.cli_models import inspect, list_models, pull, remove, verify
 from edge.cli_quantize import quantize
 from edge.cli_serve import serve_command
@@ -53,6 +54,7 @@ app.add_typer(models_app, name="models")
 app.command()(chat)
 chat_app.command()(chat)
 app.command("serve")(serve_command())
+app.command("kiosk")(kiosk_command())
 
 
 @app.callback()

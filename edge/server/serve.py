@@ -58,7 +58,9 @@ def check_installed() -> None:
     """Raises UsageError where the packages of the extra ``serve`` are missing."""
     from importlib.util import find_spec
 
-    missing = [name for name in ("starlette", "uvicorn", "pydantic", "prometheus_client") if find_spec(name) is None]
+    missing = [
+        name for name in ("bm25s", "starlette", "uvicorn", "pydantic", "prometheus_client") if find_spec(name) is None
+    ]
     if missing:
         raise UsageError(f"The server needs {', '.join(missing)}; run: {REQUIREMENTS}")
 
