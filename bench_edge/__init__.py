@@ -11,6 +11,7 @@ BENCHES: dict[str, str] = {
     "think": "accuracy, tokens and thinking rate of the embedded model with thinking off, on and auto",
     "deadline": "answers before their deadline, simulated and real; accuracy by then; the second turn of a chat",
     "quant": "time and memory of `edge quantize`, divergence from the float model, accuracy of the shipped models",
+    "serve": "the server: deadlines under load, refusals, what it adds to a token, memory, malformed requests",
     "speed": "time to first token, prefill and decode speed, memory, start time",
 }
 

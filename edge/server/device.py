@@ -70,6 +70,7 @@ class Device:
         self._running: UnderWay | None = None
         self._is_stopping = False
         self.self_test = "not made yet"
+        self._free_at_s = 0.0  # when the last answer ended
         self._means = Means()
         self._forecast = Forecast()
         self._thread = Thread(target=self._work, name="device", daemon=True)
@@ -189,8 +190,9 @@ class Device:
             if not self._queue and not self._is_stopping:
                 self._changed.wait(KEEP_EVERY_S)
             ticket = None if self._is_stopping else self._queue.take()
-            if ticket is not None:
-                self._running = UnderWay(ticket, self._clock(), self._forecast)
+            if ticket is not None:  # what lies between two answers is a cost of the second
+                start_s = max(ticket.asked_at_s, self._free_at_s)
+                self._running = UnderWay(ticket, start_s, self._forecast)
             return ticket
 
     def _serve(self, ticket: Ticket) -> None:
@@ -220,7 +222,8 @@ class Device:
     def _finish(self, ticket: Ticket, event: StreamEvent) -> None:
         assert event.result is not None and self._running is not None
         answer = _with_note(event.result, ticket.note)
-        self._means.learn(event.result, self._clock() - self._running.start_s)
+        self._free_at_s = self._clock()
+        self._means.learn(event.result, self._free_at_s - self._running.start_s)
         self._forecast = Forecast.of(self.engine.pace, self._means)
         self._running = None
         is_empty = answer.finish_reason == "deadline" and not answer.raw

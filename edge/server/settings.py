@@ -6,7 +6,6 @@ does. A flag is the field's name with dashes, without the unit ``_s``; the file 
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields, replace
 from pathlib import Path
@@ -91,6 +90,8 @@ def make_settings(given: Mapping[str, Any], file: Path | None, defaults: Setting
 
 def read_settings_file(path: Path) -> dict[str, Any]:
     """The options in a TOML file, by field name. Raises UsageError."""
+    import tomllib  # not needed where a help is shown
+
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as exc:
