@@ -71,10 +71,10 @@ class Visitor:
         self.page.screenshot(path=PICTURES / f"{name}.png")
         found = axe.Axe().run(self.page, options=AXE_OPTIONS).response["violations"]
         _write_down(name, found)
-        assert not [(one["id"], [node["html"] for node in one["nodes"]]) for one in found]
+        assert not found, [(one["id"], [node["html"] for node in one["nodes"]]) for one in found]
         boxes = [(target.inner_text(), target.bounding_box()) for target in self.page.locator(TARGETS).all()]
         small = [(text, box) for text, box in boxes if min(box["width"], box["height"]) < SMALLEST_TARGET_PX]
-        assert not small
+        assert not small, small
         assert self.page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "it scrolls sideways"
 
 
