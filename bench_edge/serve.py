@@ -83,8 +83,15 @@ def load_part(options: argparse.Namespace) -> dict[str, Any]:
         run = partial(run_load, server)
         loads = {str(number): run(Load(number, options.seconds, None, SEED), answer_s=free_s) for number in CLIENTS}
         plain = run(Load(LOADED, options.seconds, "off", SEED), answer_s=plain_s)
+        start_s = server.start_s
     serial = {"answer_s": free_s, "plain_answer_s": plain_s, "plain_device_s": device_s}
-    return {"serial": serial, "clients": loads, "plain": plain, "goodput": plain["answers_per_s"] * device_s}
+    return {
+        "start_s": start_s,
+        "serial": serial,
+        "clients": loads,
+        "plain": plain,
+        "goodput": plain["answers_per_s"] * device_s,
+    }
 
 
 def speed_part(options: argparse.Namespace) -> dict[str, Any]:
@@ -155,9 +162,19 @@ def checks_of(results: dict[str, Any]) -> list[Check]:
 
 
 def tables(results: dict[str, Any]) -> list[str]:
-    """The loads, and the speeds."""
+    """The loads, the speeds, and how long a start takes."""
     load = results["load"]
-    header = ("clients", "asked", "admitted", "in time", "refused", "refusal p99, ms", "answers/s", "thought")
+    header = (
+        "clients",
+        "asked",
+        "admitted",
+        "in time",
+        "cut short",
+        "refused",
+        "refusal p99, ms",
+        "answers/s",
+        "thought",
+    )
     rows = [_load_row(number, figures) for number, figures in load["clients"].items()]
     rows.append(_load_row(f"{LOADED}, thinking off", load["plain"]))
     speeds = [
@@ -171,7 +188,8 @@ def tables(results: dict[str, Any]) -> list[str]:
         for name, figures in results["speed"].items()
     ]
     speed_header = ("model", "engine, ms/token", "streamed, ms/token", "ratio", "over llama_cpp.server")
-    return [format_table(header, rows), format_table(speed_header, speeds)]
+    started = f"Started and ready after {load['start_s']:.2f} s, with spark."
+    return [format_table(header, rows), format_table(speed_header, speeds), started]
 
 
 def _load_row(name: str, figures: dict[str, Any]) -> tuple[object, ...]:
@@ -180,6 +198,7 @@ def _load_row(name: str, figures: dict[str, Any]) -> tuple[object, ...]:
         figures["asked"],
         figures["admitted"],
         f"{100 * figures['kept_share']:.2f} %",
+        figures["cut"],
         figures["refused"],
         f"{1e3 * figures['refusal_p99_s']:.1f}",
         f"{figures['answers_per_s']:.1f}",

@@ -30,12 +30,18 @@ FEW, MANY = 500, 10_000  # requests between which memory must not grow
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One request: its deadline, its reply's status, when it was over by the client's clock, whether it thought."""
+    """One request: its deadline, its reply's status, when it was over by the client's clock, whether it thought.
+
+    ``is_admitted``: also one that was refused later on, because its deadline had passed in the queue. ``is_cut``: it
+    was answered in time by ending the answer early.
+    """
 
     deadline_s: float | None
     status: int
     seconds: float
     is_thought: bool = False
+    is_admitted: bool = True
+    is_cut: bool = False
 
     @property
     def is_kept(self) -> bool:
@@ -71,15 +77,16 @@ def run_load(server: Process, load: Load, answer_s: float) -> dict[str, Any]:
 
 def summarize(asked: Sequence[Asked], seconds: float) -> dict[str, Any]:
     """Admitted, in time, refused; answers in time a second; seconds of a refusal at the 99th percentile."""
-    admitted = [one for one in asked if one.status != 503]
-    refused = sorted(one.seconds for one in asked if one.status == 503)
+    admitted = [one for one in asked if one.is_admitted]
+    refused = sorted(one.seconds for one in asked if not one.is_admitted)
     in_time = sum(one.is_kept for one in admitted)
     thought = sum(one.is_thought for one in admitted)
     return {
         "asked": len(asked),
         "admitted": len(admitted),
         "in_time": in_time,
-        "failed": sum(one.status not in (200, 503) for one in asked),
+        "failed": sum(one.status != 200 for one in admitted),
+        "cut": sum(one.is_cut for one in admitted),
         "kept_share": in_time / max(len(admitted), 1),
         "answers_per_s": in_time / seconds,
         "thinking_rate": thought / max(len(admitted), 1),
@@ -121,8 +128,12 @@ def request_of(prompt: str, deadline_s: float | None, think: str | None) -> dict
 
 
 def _asked(reply: Reply, deadline_s: float | None) -> Asked:
-    is_thought = reply.status == 200 and reply.json["edge"]["tokens"]["thinking_tokens"] > 0
-    return Asked(deadline_s, reply.status, reply.seconds, is_thought)
+    if reply.status != 200:
+        is_admitted = reply.status != 503 or reply.json["error"]["code"] == "deadline_passed"
+        return Asked(deadline_s, reply.status, reply.seconds, is_admitted=is_admitted)
+    edge = reply.json["edge"]
+    is_thought, is_cut = edge["tokens"]["thinking_tokens"] > 0, edge["finish"] == "deadline"
+    return Asked(deadline_s, reply.status, reply.seconds, is_thought, is_cut=is_cut)
 
 
 def _pause_s(reply: Reply) -> float:

@@ -27,11 +27,12 @@ RIVAL_PACKAGES = ("llama_cpp", "fastapi", "sse_starlette", "starlette_context", 
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A server that answers at ``port``."""
+    """A server that answers at ``port``, and did so after ``start_s`` seconds."""
 
     port: int
     process: subprocess.Popen[bytes]
     log: Path
+    start_s: float
 
     @property
     def is_alive(self) -> bool:
@@ -86,10 +87,11 @@ def free_port() -> int:
 @contextmanager
 def _running(command: Sequence[str], port: int, path: str, log: Path, environment: dict[str, str]) -> Iterator[Process]:
     with (log.parent / "output").open("wb") as output:
+        start_s = time.monotonic()
         child = subprocess.Popen(command, stdout=output, stderr=output, env=os.environ | environment)
         try:
             _wait_until_ready(child, f"http://127.0.0.1:{port}{path}", Path(output.name))
-            yield Process(port, child, log)
+            yield Process(port, child, log, time.monotonic() - start_s)
         finally:
             child.terminate()
             try:

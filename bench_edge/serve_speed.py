@@ -112,7 +112,7 @@ def _against_rival(model: Path, threads: int, repeats: int) -> dict[str, Any]:
 def _whole_s(server: Process, path: str, body: dict[str, Any]) -> float:
     async def run() -> float:
         async with Client(server.port) as client:
-            times = []
+            times: list[tuple[float, int]] = []
             for max_tokens in (1, SHAPE_TOKENS + 1):
                 reply = await client.ask(path, body | {"max_tokens": max_tokens})
                 if reply.status != 200:
@@ -121,6 +121,6 @@ def _whole_s(server: Process, path: str, body: dict[str, Any]) -> float:
         (first_s, first), (all_s, number) = times
         if number <= first:
             raise BackendError("A server under test ended its answer at the first token, so it has no speed.")
-        return float(all_s - first_s) / (number - first)
+        return (all_s - first_s) / (number - first)
 
     return asyncio.run(run())

@@ -29,6 +29,7 @@ class AnswerLog:
         self.tokens: dict[Stage, int] = {"judge": 0, "thinking": 0, "answer": 0}
         self.raw: list[str] = []
         self.tool_calls: list[ToolCall] = []
+        self.opening_tokens = 0  # of the answer: tags that stand before its first word
         self._texts: dict[Stage, list[str]] = {"judge": [], "thinking": [], "answer": []}
         self._prompt_tokens = self._forced_tokens = self._cached_tokens = 0
         self._clock = clock
@@ -75,6 +76,8 @@ class AnswerLog:
         """``text`` of ``stage`` is given out now."""
         if not self._ttft_s and stage != "judge":
             self._ttft_s = self._clock() - self._waited.asked_at_s
+        if stage == "answer" and not self._texts[stage]:
+            self.opening_tokens = max(self.tokens[stage] - 1, 0)
         self._texts[stage].append(text)
 
     def called(self, text: str) -> ToolCall | None:

@@ -49,10 +49,11 @@ class ForcedText:
         return f"{line}\n" if said.endswith("\n") else f"\n{line}\n"
 
     @property
-    def num_closing_tokens(self) -> int:
-        """How many tokens closing the thinking softly takes."""
-        text = f"\n{CLOSING_LINES[self._language]}{self._dialect.closings.get('thinking', '')}"
-        return len(self._tokenizer.encode_control(text))
+    def num_closing_tokens(self) -> tuple[int, int]:
+        """How many tokens closing the thinking takes, and how many more with a closing line."""
+        closing = self._dialect.closings.get("thinking", "")
+        num_hard = len(self.encode(closing))
+        return num_hard, len(self.encode(f"\n{CLOSING_LINES[self._language]}{closing}")) - num_hard
 
     def encode(self, text: str) -> list[int]:
         """The ids of one of these texts."""

@@ -23,6 +23,10 @@ from models.errors import UsageError
 if TYPE_CHECKING:
     from edge.answer_shape import AnswerShape
     from edge.loaded_model import LoadedModel
+    from edge.think.lengths import LengthModel
+
+
+JUDGE_FACTOR, LEAST_JUDGE, JUDGE_SHARE = 8, 64, 0.25  # of the usual; tokens; of what the context still holds
 
 
 class Due:
@@ -59,6 +63,7 @@ def plan_answer(
     is_new = due.at_s is not None and not pace.speed.is_measured
     if due.at_s is not None:
         opening.prefill_prompt(pace.speed)
+    close_tokens, line_tokens = forced_text.num_closing_tokens
     bounds = Bounds(
         context_tokens=opening.num_prompt,
         room_tokens=model.backend.context_size - opening.num_prompt,
@@ -67,7 +72,7 @@ def plan_answer(
         think_share=options.think_share,
         max_tokens=options.max_tokens,
         open_tokens=opening.num_forced,
-        close_tokens=forced_text.num_closing_tokens,
+        close_tokens=close_tokens + line_tokens,
         least_answer_tokens=0 if shape is None else len(forced_text.encode(shape.shortest)),
     )
     plan = plan_thinking(decision, bounds, pace.speed, pace.lengths)
@@ -78,10 +83,16 @@ def plan_answer(
         deadline_s=due.at_s if due.at_s is None or shape is None else due.at_s - shape.end_s,
         think_tokens=plan.think_tokens,
         answer_tokens=plan.answer_tokens,
-        close_tokens=bounds.close_tokens,
+        close_tokens=close_tokens,
+        line_tokens=line_tokens,
         watches_answer=True,
     )
     return plan, limits
+
+
+def most_judge_tokens(lengths: LengthModel, room_tokens: int) -> int:
+    """A judgement that is longer never ends: it would take the deadline, or the context, from the answer."""
+    return min(max(JUDGE_FACTOR * lengths.reserve("judge"), LEAST_JUDGE), int(JUDGE_SHARE * room_tokens))
 
 
 def check_tools(model: LoadedModel, options: AnswerOptions) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from edge.think.controller import Cause
 
 FILE = "pace.json"
-VERSION = 2
+VERSION = 3
 MAX_KEPT = 32  # models and settings; the one that was not used for longest goes first
 LEAST_IDLE_S = 5.0  # a shorter pause between requests is none
 
@@ -63,8 +63,13 @@ class Pace:
         }
         return choose_threads(measured, most, deadline_s, self.lengths.reserve("thought_answer"))
 
-    def learn(self, answer: Answer, context: int, steps_s: Sequence[float], *, closed_by: Cause | None) -> None:
-        """Take a finished answer, whose decode ``steps_s`` began at ``context`` tokens."""
+    def learn(
+        self, answer: Answer, context: int, steps_s: Sequence[float], *, closed_by: Cause | None, opening_tokens: int
+    ) -> None:
+        """Take a finished answer, whose decode ``steps_s`` began at ``context`` tokens.
+
+        ``opening_tokens`` of the answer were tags before its first word: a closing writes them at once.
+        """
         self.speed.learn_decode(context, steps_s)
         self._used_at_s[self._num_threads] = self._wall_clock()
         usage, reason = answer.usage, answer.finish_reason
@@ -73,7 +78,9 @@ class Pace:
             self.lengths.learn("thinking", usage.thinking_tokens, was_cut=closed_by is not None)
         if reason in ("stop", "length", "deadline"):
             kind: TextKind = "thought_answer" if usage.thinking_tokens else "direct_answer"
-            self.lengths.learn(kind, usage.answer_tokens, was_cut=reason != "stop")
+            if closed_by is not None and usage.thinking_tokens:
+                kind = "closed_answer"
+            self.lengths.learn(kind, usage.answer_tokens - opening_tokens, was_cut=reason != "stop")
 
     def keep(self) -> str | None:
         """Write what was learned. Returns None, or a sentence for the user where that is not possible."""

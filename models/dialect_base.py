@@ -20,8 +20,8 @@ Think = Literal["auto", "on", "off"]
 Phase = Literal["judge", "gap", "thinking", "answer", "done"]
 
 CLOSING_LINES = {
-    "en": "Time is short, so I answer now from what I have.",
-    "zh": "时间不多了，我根据目前的思考作答。",
+    "en": "No more time.",
+    "zh": "没有时间了。",
 }
 WAIT_LINES = {"en": "Wait, let me check that again.", "zh": "等等，我再检查一遍。"}
 STEP_REQUESTS = {"en": "Think step by step, then give the answer.", "zh": "请一步一步思考，然后给出答案。"}
@@ -206,9 +206,16 @@ class Dialect:
         return tuple(text for text, tag in self.tags.items() if tag.leads_to in ("judge", "thinking") or tag.think)
 
     @property
+    def no_answer_texts(self) -> tuple[str, ...]:
+        """Every control text but the tags that open an answer: none of them is a word of one."""
+        return tuple(
+            text for text in self.control_texts if text not in self.tags or self.tags[text].leads_to != "answer"
+        )
+
+    @property
     def think_closers(self) -> tuple[str, ...]:
-        """The tags that end thinking: banned until there is a thought."""
-        return tuple(text for text, tag in self.tags.items() if tag.closes == "thinking")
+        """The tags that end thinking, also by opening the answer: banned until there is a thought."""
+        return tuple(text for text, tag in self.tags.items() if tag.closes == "thinking" or tag.leads_to == "answer")
 
     def opening(self, think: bool, said: str) -> str:
         """What is still to come of the fixed text between a mode's marker and the model's own words.

@@ -103,7 +103,7 @@ def plan_records() -> Iterator[dict[str, Any]]:
         speed, _ = learned(rng, 1 + number % 3)
         lengths = LengthModel()
         for _ in range(number % 7):
-            lengths.learn("thought_answer", rng.randint(3, 30))
+            lengths.learn(rng.choice(("thought_answer", "closed_answer")), rng.randint(3, 30))
             lengths.learn("thinking", rng.randint(20, 400), was_cut=rng.random() < 0.5)
         decision = DECISIONS[number % len(DECISIONS)]
         bounds = Bounds(
@@ -134,6 +134,7 @@ def controller_records() -> Iterator[dict[str, Any]]:
             think_tokens=None if number % 6 == 5 else rng.choice((None, 20, 100)),
             answer_tokens=rng.choice((5, 40)),
             close_tokens=10,
+            line_tokens=rng.choice((0, 6)),
             watches_answer=number % 2 == 0,
         )
         yield {

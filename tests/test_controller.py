@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import time
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,36 @@ def test_a_budget_is_closed_softly_at_a_sentence_before_it() -> None:
     action, number, _, _ = first_action(Limits(think_tokens=100), text=" so.")
     assert action == "soft"
     assert 85 <= number < 100
+
+
+@pytest.mark.parametrize(("deadline_s", "closing"), [(1.0, "hard"), (4.0, "soft")])
+def test_no_sentence_end_is_looked_for_in_a_few_steps(deadline_s: float, closing: Action) -> None:
+    """With a hundred steps in all, every token counts, and the end of a sentence seldom falls into the last five."""
+    assert first_action(Limits(deadline_s=deadline_s, answer_tokens=5), text=" so.")[0] == closing
+
+
+def test_a_closing_line_is_said_only_where_there_is_time_for_it() -> None:
+    """Asked to stop in the last moment, a line of twenty tokens took the time of the answer."""
+    limits = Limits(deadline_s=5.0, answer_tokens=5, close_tokens=5, line_tokens=20)
+    for asked_s, closing in ((4.5, "soft"), (4.88, "hard")):
+        controller = Controller(limits, speed_of(), [], asked_s)
+        assert controller.see(asked_s, "thinking", " hm", True) == closing
+
+
+def test_a_steady_device_keeps_less_in_reserve() -> None:
+    """Twenty per cent for what never happens were two tokens of thinking that an answer in time lacked."""
+    limits, ends_s = Limits(deadline_s=5.0, answer_tokens=50), []
+    for jitter in (0.0, 0.25):
+        speed, rng = SpeedModel(), random.Random(0)
+        speed.learn_decode(0, [STEP_S * (1 + rng.uniform(-jitter, jitter)) for _ in range(2000)])
+        tokens: list[int] = []
+        controller, now_s = Controller(limits, speed, tokens, 0.0), 0.0
+        while controller.see(now_s, "thinking", " word", False) == "go":
+            tokens.append(len(tokens))
+            now_s += STEP_S
+        ends_s.append(now_s)
+    assert 5.0 - ends_s[0] == pytest.approx(51 * STEP_S, rel=0.07)
+    assert ends_s[1] < ends_s[0]
 
 
 def test_thinking_leaves_the_answer_its_time() -> None:

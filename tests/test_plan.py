@@ -53,12 +53,25 @@ def test_with_time_enough_the_decision_stands() -> None:
     assert "tokens to think fit into 30.00 s" in plan.reason
 
 
-def test_a_judge_without_time_is_not_asked() -> None:
-    """A judgement that eats the answer's time is worse than none."""
-    fast, slow = speed_of(0.001), speed_of(0.02)
+def test_a_judge_is_not_asked_under_a_deadline() -> None:
+    """A judgement takes time from the thinking to say that it may be left out, and the deadline gave that time."""
     bounds = replace(BOUNDS, time_left_s=2.0)
-    assert plan_thinking(JUDGE, bounds, fast, LengthModel()).think is None
-    assert plan_thinking(JUDGE, bounds, slow, LengthModel()).decision.source == "deadline"
+    plans = [plan_thinking(JUDGE, bounds, speed_of(step_s), LengthModel()) for step_s in (0.001, 0.05)]
+    assert [(plan.think, plan.decision.source) for plan in plans] == [(True, "deadline"), (False, "deadline")]
+    assert plan_thinking(JUDGE, BOUNDS, speed_of(0.02), LengthModel()).think is None
+
+
+def test_a_usual_thought_must_fit() -> None:
+    """Half a thought was begun, broken off and answered worse than without one."""
+    lengths, bounds = LengthModel(), replace(BOUNDS, time_left_s=1.5)
+    for _ in range(50):
+        lengths.learn("direct_answer", 5)
+        lengths.learn("thinking", 80)
+    assert plan_thinking(ON, bounds, speed_of(0.01), lengths).think is True
+    assert plan_thinking(ON, bounds, speed_of(0.02), lengths).think is False
+    for _ in range(50):
+        lengths.learn("thinking", 1000)  # one that thinks without end would not think at all
+    assert plan_thinking(ON, bounds, speed_of(0.01), lengths).think is True
 
 
 def test_the_answer_has_its_own_reserve() -> None:

@@ -16,7 +16,7 @@ from edge.chat_types import Answer, AnswerOptions, Message
 from edge.engine import Engine
 from edge.server.ask import Ask
 from edge.server.denials import passed
-from edge.server.device import BEST_EFFORT, OTHERS_WAIT, Device
+from edge.server.device import BEST_EFFORT, OTHERS_WAIT, TIME_RUNS_OUT, Device
 from edge.server.forecast import Forecast, Means
 from edge.server.refusal import Refusal
 from edge.server.ticket import Ticket
@@ -28,13 +28,15 @@ ON = AnswerOptions(think="on", temperature=0.0)
 
 
 @contextmanager
-def device_of(engine: Engine, *, queue_limit: int = 8) -> Iterator[tuple[Device, list[Answer | Refusal]]]:
+def device_of(
+    engine: Engine, *, queue_limit: int = 8, deadline_s: float = 60.0
+) -> Iterator[tuple[Device, list[Answer | Refusal]]]:
     """A device that works, and all that it reports."""
     ended: list[Answer | Refusal] = []
     device = Device(
         engine,
         queue_limit=queue_limit,
-        deadline_s=60.0,
+        deadline_s=deadline_s,
         longest_s=600.0,
         cache_bytes=10**6,
         report=lambda _ticket, outcome: ended.append(outcome),
@@ -75,8 +77,8 @@ def test_the_earliest_deadline_is_answered_first() -> None:
         deadlines = (50.0, 30.0, 20.0, 40.0)
         asks = (ask(deadline_s=deadline_s) for deadline_s in deadlines)
         results = asyncio.run(answers(device, *asks, pause_s=0.01))
-        by_deadline = [result for _, result in sorted(zip(deadlines[1:], results[1:], strict=True), key=lambda r: r[0])]
-        assert ended == [results[0], *by_deadline]
+    by_deadline = [result for _, result in sorted(zip(deadlines[1:], results[1:], strict=True), key=lambda r: r[0])]
+    assert ended == [results[0], *by_deadline]
 
 
 def test_the_time_in_the_queue_counts() -> None:
@@ -195,11 +197,25 @@ def test_a_stop_does_not_wait_for_an_endless_answer() -> None:
 
 
 def test_a_deadline_that_passed_says_how_long_it_took() -> None:
-    engine = slow_engine()
-    late = engine.answer("count", replace(OFF, deadline_s=1e-9))
-    assert late.finish_reason == "deadline"
-    refusal = passed(late)
-    assert (refusal.status, refusal.code) == (503, "deadline_passed")
+    refusal = passed(1.5)
+    assert (refusal.status, refusal.code, refusal.retry_after_s) == (503, "deadline_passed", 1.5)
+
+
+def test_the_servers_own_deadline_ends_an_answer_that_named_none() -> None:
+    """A request without a deadline must neither hold the device for ever nor be decided otherwise than without one."""
+    with device_of(slow_engine(step_s=0.005), deadline_s=0.8) as (device, _):
+        (answer,) = asyncio.run(answers(device, ask(replace(OFF, max_tokens=None))))
+    assert isinstance(answer, Answer)
+    assert (answer.finish_reason, answer.decision.source) == ("deadline", "asked")
+    assert 0.6 < answer.timings.total_s < 1.2
+
+
+def test_the_servers_own_deadline_closes_the_thinking() -> None:
+    with device_of(slow_engine(THINKER, step_s=0.002), deadline_s=1.0) as (device, _):
+        (answer,) = asyncio.run(answers(device, ask(ON)))
+    assert isinstance(answer, Answer)
+    assert TIME_RUNS_OUT in answer.decision.reason
+    assert 0 < answer.usage.thinking_tokens < 500
 
 
 def test_a_forecast_of_nothing_lets_everything_in() -> None:
@@ -211,7 +227,7 @@ def test_a_forecast_follows_what_was_learned() -> None:
     engine = slow_engine(step_s=0.01)
     means = Means()
     for _ in range(4):
-        means.learn(engine.answer("count", replace(OFF, deadline_s=30.0)), 0.1)
+        means.learn(engine.answer("count", replace(OFF, deadline_s=30.0)), 0.1, Forecast.of(engine.pace, means))
     forecast = Forecast.of(engine.pace, means)
     assert forecast.step_s == pytest.approx(0.01, rel=0.5)
     short, long = (forecast.need(50, 0, max_tokens) for max_tokens in (1, 5))

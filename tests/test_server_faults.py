@@ -128,6 +128,18 @@ def test_a_full_disk_loses_lines_of_the_log_and_no_answers() -> None:
         assert server.ask("/health").status == 200
 
 
+def test_a_clock_that_is_set_back_changes_no_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A board without a battery for its clock starts in 1970 and is set right later; and some are set back."""
+    engine = slow_engine(step_s=0.0)
+    hours = iter(range(1000, 0, -1))
+    monkeypatch.setattr(engine.pace, "_wall_clock", lambda: 3600.0 * next(hours))
+    monkeypatch.setattr(time, "time", lambda: 3600.0 * next(hours))
+    with served(engine) as server:
+        for _ in range(5):
+            reply = server.ask(CHAT, OFF | {"max_tokens": 2, "edge": {"think": "off", "deadline_s": 20}})
+            assert reply.json["edge"]["timings"]["total_s"] < 20
+
+
 def test_thinking_is_ended_by_its_id() -> None:
     """The control path of llama.cpp's server."""
     engine = slow_engine(THINKER)

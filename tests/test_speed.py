@@ -93,6 +93,15 @@ def test_stalls_average_out_over_a_long_run() -> None:
     assert single > 3 > 2 > many
 
 
+def test_answers_of_a_few_tokens_measure_longer_runs_together() -> None:
+    """A device that gave answers of four tokens only was taken for twice as slow as it is, for ever."""
+    speed = measured(0.02, 8)
+    assert speed.slow_decode_s(20, 0) > 1.5 * speed.decode_s(20, 0)
+    for _ in range(600):
+        speed.learn_decode(0, [0.02] * 4)
+    assert speed.slow_decode_s(20, 0) <= 1.1 * speed.decode_s(20, 0)
+
+
 def busy_then_calm(num_calm: int) -> SpeedModel:
     """2,000 steps at a hundredth of the speed, then ``num_calm`` short requests as fast as before."""
     speed = measured(0.001, 400)
@@ -183,6 +192,39 @@ def test_the_reserve_begins_with_the_prior_and_then_follows_the_answers() -> Non
     for _ in range(10):
         lengths.learn("thought_answer", 400, was_cut=True)
     assert lengths.reserve("thought_answer") >= 800
+
+
+def test_one_rambling_answer_moves_no_reserve() -> None:
+    """One answer of 150 tokens took the reserve to 400, and nothing was thought about from then on."""
+    for num_texts in (3, 10, 60):
+        lengths = LengthModel()
+        for _ in range(num_texts):
+            lengths.learn("thought_answer", 5)
+        before = lengths.reserve("thought_answer")
+        lengths.learn("thought_answer", 150)
+        assert lengths.reserve("thought_answer") <= before
+
+
+def test_answers_to_broken_thoughts_set_the_reserve_only_while_there_are_no_others() -> None:
+    """They ramble where the thought ends in mid-line; paying for that left no time for any thought."""
+    lengths = LengthModel()
+    for _ in range(10):
+        lengths.learn("direct_answer", 4)
+        lengths.learn("closed_answer", 40)
+    assert lengths.reserve("thought_answer") >= 40
+    lengths.learn("thought_answer", 5)
+    assert lengths.reserve("thought_answer") < 40
+
+
+def test_thinking_is_tried_before_its_length_is_known() -> None:
+    """A prior of 128 tokens kept a runtime with short deadlines from ever learning that thoughts have 25."""
+    lengths = LengthModel()
+    assert lengths.useful_thinking() <= 20
+    lengths.learn("thinking", 100)
+    assert lengths.useful_thinking() <= 20
+    for _ in range(5):
+        lengths.learn("thinking", 100)
+    assert lengths.useful_thinking() >= 100
 
 
 def test_lengths_survive_json() -> None:

@@ -5,7 +5,8 @@ Knows: messages, options, and how the answer is wanted. Does not know: JSON, HTT
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from edge.chat_types import AnswerOptions, Message
 from edge.server.passages import Passage
@@ -28,3 +29,7 @@ class Ask:
     ignored: tuple[str, ...] = ()
     wants_notes: bool = False
     quotes: tuple[Passage, ...] = ()
+
+    def with_options(self, **changed: Any) -> Ask:
+        """The same with other options of the answer."""
+        return replace(self, options=replace(self.options, **changed))

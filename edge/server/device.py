@@ -4,7 +4,9 @@ Knows: who may use the device and until when, so that all who wait are in time. 
 answer is made.
 
 Thinking is what gives way. An answer that was admitted may think until its own deadline, but only for as long as those
-who wait can spare: that is planned when it begins, and looked at again with every token while it thinks.
+who wait can spare: that is planned when it begins, and looked at again with every token while it thinks. A deadline
+that a request names is the engine's to keep; the server's own, for a request without one, is kept here, so that it does
+not change how the engine decides about thinking.
 """
 
 from __future__ import annotations
@@ -14,14 +16,14 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from threading import Condition, Thread
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edge.answer import check_messages
 from edge.chat_types import Answer, AnswerOptions, StreamEvent
 from edge.limits import check_limits, check_tools
 from edge.opening import check_room
 from edge.server.caches import ConversationCaches
-from edge.server.denials import called_off, passed, refusal_of, stopping, too_late
+from edge.server.denials import called_off, passed, refusal_of, stopping, too_late, with_note
 from edge.server.forecast import Forecast, Means
 from edge.server.queue import DeadlineQueue
 from edge.server.refusal import FAILED, Refusal
@@ -37,9 +39,12 @@ if TYPE_CHECKING:
 Report = Callable[[Ticket, Answer | Refusal], None]
 
 OTHERS_WAIT = "others are waiting"
+TIME_RUNS_OUT = "the server's own deadline is near"
+WITHOUT_THINKING: dict[str, Any] = {"think": "off", "min_think_tokens": None, "think_share": 1.0}
 BEST_EFFORT = "the deadline could not be kept, so this is the best effort"
 LONG_PROMPT = 20_000  # characters; a shorter one is encoded faster than a thread is begun
 TRIAL = AnswerOptions(think="off", temperature=0.0, max_tokens=4)
+DELIVERY_S, DELIVERY_SHARE = 0.01, 0.1  # of a deadline, at most: the way back, and a client that has to wake up
 KEEP_EVERY_S = 60.0  # what was learned of the device is written to the disk so often
 
 
@@ -123,16 +128,18 @@ class Device:
         options, running, now_s = ask.options, self._running, self._clock()
         free_s = now_s + (running.left_s(now_s) if running is not None else 0.0)
         need = self._forecast.need(len(prompt), self.caches.cached_tokens(prompt), options.max_tokens)
-        deadline_s = min(options.deadline_s or self._deadline_s, self._longest_s)
+        wished_s = min(options.deadline_s or self._deadline_s, self._longest_s)
+        deadline_s = wished_s - min(DELIVERY_S, DELIVERY_SHARE * wished_s)
         verdict = self._queue.judge(asked_at_s + deadline_s, need, now_s, free_s)
-        note = None
-        if not verdict.is_admitted:
-            if self._queue.is_full or not ask.is_best_effort:
-                raise too_late(verdict, deadline_s, is_full=self._queue.is_full)
-            deadline_s = min(max(2 * verdict.possible_s, deadline_s), self._longest_s)
-            options, note = _without_thinking(options), BEST_EFFORT
-        ask = replace(ask, options=replace(options, deadline_s=deadline_s))
-        ticket = Ticket(ask, prompt, need, asked_at_s, asked_at_s + deadline_s, note)
+        if verdict.is_admitted:
+            own_s = None if options.deadline_s is None else deadline_s
+            ticket = Ticket(ask.with_options(deadline_s=own_s), prompt, need, asked_at_s, asked_at_s + deadline_s)
+        elif self._queue.is_full or not ask.is_best_effort:
+            raise too_late(verdict, wished_s, DELIVERY_S, is_full=self._queue.is_full)
+        else:
+            late_s = min(max(2 * verdict.possible_s, deadline_s), self._longest_s)
+            hurried = ask.with_options(deadline_s=None, **WITHOUT_THINKING)
+            ticket = Ticket(hurried, prompt, need, asked_at_s, asked_at_s + late_s, BEST_EFFORT)
         self._queue.add(ticket.due_s, need, ticket)
         return ticket
 
@@ -200,6 +207,8 @@ class Device:
         assert self._running is not None
         running_now = self._running
         try:
+            if self._clock() >= ticket.due_s:
+                raise passed(self._clock() - ticket.asked_at_s)
             self.caches.make_ready(ticket.prompt)
             running = self.engine.stream(ticket.ask.messages, self._planned(ticket), asked_at_s=ticket.asked_at_s)
             ticket.begin(running)
@@ -221,13 +230,15 @@ class Device:
 
     def _finish(self, ticket: Ticket, event: StreamEvent) -> None:
         assert event.result is not None and self._running is not None
-        answer = _with_note(event.result, ticket.note)
+        answer = with_note(event.result, ticket.note)
+        if ticket.is_cut:
+            answer = replace(answer, finish_reason="deadline")
         self._free_at_s = self._clock()
-        self._means.learn(event.result, self._free_at_s - self._running.start_s)
+        self._means.learn(answer, self._free_at_s - self._running.start_s, self._forecast)
         self._forecast = Forecast.of(self.engine.pace, self._means)
         self._running = None
         is_empty = answer.finish_reason == "deadline" and not answer.raw
-        ticket.put(passed(answer) if is_empty else replace(event, result=answer))
+        ticket.put(passed(answer.timings.total_s) if is_empty else replace(event, result=answer))
         self._report(ticket, answer)
 
     def _fail(self, ticket: Ticket, refusal: Refusal) -> None:
@@ -238,41 +249,32 @@ class Device:
     def _planned(self, ticket: Ticket) -> AnswerOptions:
         """The options of ``ticket``, with no more thinking than those who wait can spare."""
         options = ticket.ask.options
-        with self._changed:
-            latest_s = self._queue.latest_free_s()
+        latest_s = self._latest_free_s()
         if latest_s == float("inf") or options.think == "off" or self.engine.model.dialect.asks_for_steps:
             return options
         fitting = self._forecast.thinking_tokens(latest_s - self._clock() - ticket.need.mean_s, len(ticket.prompt))
         if fitting < self.engine.pace.lengths.useful_thinking():
             ticket.note = OTHERS_WAIT
-            return _without_thinking(options)
+            return replace(options, **WITHOUT_THINKING)
         if fitting < min(options.think_tokens or fitting, self.engine.model.backend.context_size):
             least = options.min_think_tokens
             return replace(options, think_tokens=fitting, min_think_tokens=least and min(least, fitting))
         return options
 
     def _follow(self, running: UnderWay, event: StreamEvent) -> None:
-        """Keep the books of the answer under way, and close its thinking where somebody else needs the time."""
+        """Keep the books of the answer under way; close its thinking, or end it, where time runs out."""
         running.hear(event)
-        if running.is_thinking and len(self._queue) and self._must_close(running):
-            running.ticket.note = OTHERS_WAIT
-            running.ticket.stop_thinking()
+        ticket, now_s = running.ticket, self._clock()
+        if not running.is_thinking:
+            if now_s > ticket.limit_s:
+                ticket.cut()
+            return
+        end_s = now_s + running.left_s(now_s)
+        if len(self._queue) and end_s > self._latest_free_s():
+            ticket.close_thinking(OTHERS_WAIT)
+        elif end_s > ticket.limit_s:
+            ticket.close_thinking(TIME_RUNS_OUT)
 
-    def _must_close(self, running: UnderWay) -> bool:
-        """Whether the thinking under way costs somebody who waits the deadline."""
-        now_s = self._clock()
+    def _latest_free_s(self) -> float:
         with self._changed:
-            return now_s + running.left_s(now_s) > self._queue.latest_free_s()
-
-
-def _without_thinking(options: AnswerOptions) -> AnswerOptions:
-    return replace(options, think="off", min_think_tokens=None, think_share=1.0)
-
-
-def _with_note(answer: Answer, note: str | None) -> Answer:
-    """``answer`` with what the queue has done to it as a part of its reason."""
-    if note is None:
-        return answer
-    decision = answer.decision
-    reason = note if decision.think is False else f"{decision.reason}; {note}"
-    return replace(answer, decision=replace(decision, reason=reason, source="deadline"))
+            return self._queue.latest_free_s()

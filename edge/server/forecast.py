@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 FAR = 4096  # tokens; a step's cost is a line through its costs at 0 and here
 LEARNING = 0.1  # of one answer in a mean
 LARGEST_JUMP = 4.0  # one answer moves a mean by no more than this many times what it was
+MARGIN = 1.25  # what is foretold of many answers may be off by so much, and the last of them must not pay for it
+CLOSE_TOKENS = 16  # a closing line and its tags
 LONG_RUN = 64  # tokens; a stall is spread over so many
 
 
@@ -28,17 +30,20 @@ class Means:
         self.answer_tokens: float | None = None
         self.overhead_s = 0.0
 
-    def learn(self, answer: Answer, busy_s: float) -> None:
-        """Take an answer that kept the device busy for ``busy_s`` in all."""
-        usage, timings = answer.usage, answer.timings
-        num_tokens = usage.judge_tokens + usage.thinking_tokens + usage.answer_tokens
-        speed = timings.decode_tokens_per_s
-        beside_s = max(busy_s - timings.prefill_s - (num_tokens / speed if speed else 0.0), 0.0)
-        most_s = LARGEST_JUMP * self.overhead_s if self.overhead_s else beside_s
-        self.overhead_s += LEARNING * (min(beside_s, most_s) - self.overhead_s) if self.overhead_s else beside_s
-        if not usage.thinking_tokens and usage.answer_tokens:
-            known = self.answer_tokens or float(usage.answer_tokens)
-            self.answer_tokens = known + LEARNING * (min(usage.answer_tokens, LARGEST_JUMP * known) - known)
+    def learn(self, answer: Answer, busy_s: float, forecast: Forecast) -> None:
+        """Take an answer that kept the device busy for ``busy_s`` in all; ``forecast`` is the one it began with.
+
+        Only whole answers without thinking, for that is what is foretold.
+        """
+        usage = answer.usage
+        if usage.thinking_tokens or not usage.answer_tokens or answer.finish_reason not in ("stop", "length"):
+            return
+        known = self.answer_tokens or float(usage.answer_tokens)
+        self.answer_tokens = known + LEARNING * (min(usage.answer_tokens, LARGEST_JUMP * known) - known)
+        num_tokens = usage.judge_tokens + usage.answer_tokens
+        foretold_s = forecast.tokens_s(usage.prompt_tokens, usage.cached_tokens, num_tokens)
+        beside_s = max(min(busy_s, LARGEST_JUMP * (foretold_s + self.overhead_s)) - foretold_s, 0.0)
+        self.overhead_s += LEARNING * (beside_s - self.overhead_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +86,14 @@ class Forecast:
     def need(self, prompt_tokens: int, cached_tokens: int, max_tokens: int | None) -> Need:
         """Of an answer without thinking to a prompt, the first ``cached_tokens`` of which need not be evaluated."""
         num_tokens = self.answer_tokens if max_tokens is None else min(self.answer_tokens, max_tokens)
-        prompt_s = self.prefill_s * (prompt_tokens - cached_tokens)
-        decode_s = self.decode_s(num_tokens + 1, prompt_tokens)
-        mean_s = self.overhead_s + prompt_s + decode_s
-        return Need(mean_s, self.overhead_s + prompt_s * self.prefill_slowness + decode_s * self.slowness)
+        mean_s = self.overhead_s + self.tokens_s(prompt_tokens, cached_tokens, num_tokens)
+        slowness = max(self.slowness, self.prefill_slowness)
+        return Need(MARGIN * mean_s, max(MARGIN, slowness) * mean_s)
+
+    def tokens_s(self, prompt_tokens: int, cached_tokens: int, num_tokens: float) -> float:
+        """Mean seconds of the tokens of a prompt and an answer alone."""
+        prompt_s = self.prefill_s * max(prompt_tokens - cached_tokens, 0)
+        return prompt_s + self.decode_s(num_tokens + 1, prompt_tokens)
 
     def decode_s(self, num_tokens: float, context: float) -> float:
         """Mean seconds of ``num_tokens`` steps that begin at ``context`` tokens."""
@@ -103,6 +112,3 @@ class Forecast:
         """Thinking tokens that fit into ``seconds``, closing and answer included; negative where none do."""
         step_s = max(self.decode_s(1, context), 1e-9)
         return int((seconds - self.closing_s(context)) / (self.slowness * step_s))
-
-
-CLOSE_TOKENS = 16  # a closing line and its tags

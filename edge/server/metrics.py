@@ -57,6 +57,8 @@ class Metrics:
     def ended(self, ticket: Ticket, outcome: Answer | Refusal) -> None:
         """An admitted request has ended."""
         if isinstance(outcome, Refusal):
+            if outcome.code == "deadline_passed":
+                self._deadlines.labels("no", "queue").inc()
             return
         timings, usage = outcome.timings, outcome.usage
         self._queue_s.observe(timings.queue_s)
@@ -68,8 +70,8 @@ class Metrics:
         for stage in ("judge", "thinking", "answer"):
             self._tokens.labels(stage).inc(getattr(usage, f"{stage}_tokens"))
         self._answers.labels("yes" if usage.thinking_tokens else "no").inc()
-        if ticket.ask.options.deadline_s is not None and not ticket.is_gone:
-            self._deadlines.labels(*deadline_result(outcome, ticket.ask.options.deadline_s)).inc()
+        if not ticket.is_gone:
+            self._deadlines.labels(*deadline_result(outcome, ticket.due_s - ticket.asked_at_s)).inc()
 
     def text(self) -> bytes:
         """Prometheus' text format."""
@@ -79,7 +81,7 @@ class Metrics:
 def deadline_result(answer: Answer, deadline_s: float) -> tuple[str, str]:
     """Whether the deadline was kept, and a cause where it was not, or only by cutting the answer short."""
     if answer.finish_reason == "deadline" and not answer.has_answer:
-        return "no", "queue" if not answer.usage.prompt_tokens else "prompt"
+        return "no", "prompt"
     if answer.timings.total_s > deadline_s:
         return "no", "late"
     return "yes", "cut" if answer.finish_reason == "deadline" else "whole"

@@ -96,11 +96,7 @@ class OllamaApi:
 
     def _details(self) -> dict[str, Any]:
         path = self._service.device.engine.model.path
-        family = read_gguf_header(path).architecture if path.is_file() else "unknown"
-        return {
-            "format": "gguf",
-            "family": family,
-            "families": [family],
-            "parameter_size": "",
-            "quantization_level": "",
-        }
+        is_gguf = path.suffix == ".gguf" and path.is_file()
+        family = read_gguf_header(path).architecture if is_gguf else self._service.model
+        form = path.suffix.lstrip(".")
+        return {"format": form, "family": family, "families": [family], "parameter_size": "", "quantization_level": ""}

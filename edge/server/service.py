@@ -86,7 +86,7 @@ class _Reports:
             "finish": outcome.finish_reason,
             "think": outcome.decision.think,
             "source": outcome.decision.source,
-            "deadline_s": ticket.ask.options.deadline_s,
+            "deadline_s": round(ticket.due_s - ticket.asked_at_s, 4),
             "tokens": asdict(outcome.usage),
             "timings": {name: round(seconds, 4) for name, seconds in asdict(outcome.timings).items()},
             "is_gone": ticket.is_gone,

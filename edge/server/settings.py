@@ -38,7 +38,7 @@ class Settings:
     cors_origin: tuple[str, ...] = _option((), "A web page's origin that may ask from a browser; may be repeated.")
     model: str | None = _option(None, "A bundle's folder, a GGUF file, or org/name. [default: the embedded model]")
     alias: tuple[str, ...] = _option((), "One more name for the model; may be repeated.")
-    backend: str = _option("auto", "auto or llama_cpp.")
+    backend: str = _option("auto", "auto, or one that edge doctor names.")
     dialect: str | None = _option(None, "hipo, qwen3, hunyuan or plain. [default: told from the model]")
     threads: int | None = _option(None, "Threads. [default: the fast cores]", least=1)
     ctx_size: int | None = _option(None, "Context, in tokens. [default: what memory allows, at most 8192]", least=1)

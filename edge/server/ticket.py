@@ -38,7 +38,9 @@ class Ticket:
         self.asked_at_s = asked_at_s
         self.due_s = due_s
         self.note = note  # what the queue has done to the answer, half a sentence
+        self.limit_s = due_s if ask.options.deadline_s is None else float("inf")  # what the engine does not look after
         self.is_gone = False  # nobody reads this any more
+        self.is_cut = False  # the answer was ended at ``limit_s``
         self._wants_answer = False
         self._is_done = False
         self._running: RunningAnswer | None = None
@@ -70,6 +72,18 @@ class Ticket:
             self._wants_answer = True
             if self._running is not None:
                 self._running.stop_thinking()
+
+    def close_thinking(self, note: str) -> None:
+        """The same for a reason of the server's own."""
+        self.note = note
+        self.stop_thinking()
+
+    def cut(self) -> None:
+        """End the answer with what was said."""
+        with self._lock:
+            self.is_cut = True
+            if self._running is not None:
+                self._running.stop()
 
     def put(self, event: StreamEvent | Refusal) -> None:
         """Hand over an event, from the device's thread. A reader that lags gets several at once."""

@@ -26,10 +26,14 @@ LOOK_EVERY = 8  # tokens between two reckonings of the reserve
 LOOP_EVERY = 16  # tokens between two looks for circles
 SOFT_TOKENS = 24  # a sentence: so long before the end of a budget the end of a sentence is good enough
 SOFT_SHARE = 0.05  # of the budget or of the time, where that is less
+LEAST_SOFT = 8  # steps; where less time may be given up for the end of a sentence, none is: it would seldom come
 LAST_TOKENS = 4  # an answer out of time ends at a sentence that ends within so many tokens of the deadline
 DRIFT_WEIGHT, LARGEST_STALL = 0.125, 4.0  # of one step in the present speed; a stall counts as this many steps
 LEAST_DRIFT, MOST_DRIFT = 0.6, 50.0  # the present speed against what was learned, at most so much faster or slower
-DRIFT_MARGIN = 1.2  # how much slower than at present it may still get
+DRIFT_RUN, DRIFT_MARGIN = (
+    8,
+    1.2,
+)  # steps; how much slower than at present it may get: as their slow quantile, at most so
 SENTENCE_ENDS = (".", "!", "?", "。", "！", "？", "\n")
 
 
@@ -37,13 +41,15 @@ SENTENCE_ENDS = (".", "!", "?", "。", "！", "？", "\n")
 class Limits:
     """Of one answer; None is no limit. ``deadline_s`` is a reading of the clock that the controller's times come from.
 
-    ``watches_answer``: an answer that goes round in circles is ended, too. ``close_tokens``: what closing takes.
+    ``watches_answer``: an answer that goes round in circles is ended, too. ``close_tokens``: what closing takes, and
+    ``line_tokens`` what a closing line adds to that.
     """
 
     deadline_s: float | None = None
     think_tokens: int | None = None
     answer_tokens: int = 64
     close_tokens: int = 0
+    line_tokens: int = 0
     watches_answer: bool = False
 
 
@@ -69,7 +75,7 @@ class Controller:
         self._lines = LineLoop()
         self._is_loop = self._ends_sentence = self._has_answer = False
         self._before = ""  # the last character, for a point after a digit
-        self._reserve_s = self._step_s = 0.0
+        self._reserve_s = self._step_s = self._line_s = 0.0
         deadline_s = limits.deadline_s
         self._soft_s = 0.0 if deadline_s is None else SOFT_SHARE * max(deadline_s - start_s, 0.0)
         self._is_free_to_answer = deadline_s is None and not limits.watches_answer
@@ -91,7 +97,7 @@ class Controller:
         if text:
             self._hear(text)
         if is_asked:
-            return self._because("asked", "soft")
+            return self._close("asked", now_s)
         return self._see_thinking(now_s)
 
     def forced(self) -> None:
@@ -101,18 +107,19 @@ class Controller:
     def _see_thinking(self, now_s: float) -> Action:
         limits = self._limits
         if self._goes_in_circles():
-            return self._because("loop", "soft")
+            return self._close("loop", now_s)
         if limits.think_tokens is not None and self._stage == "thinking":
             left = limits.think_tokens - (len(self._tokens) - self._stage_start)
             if left <= 0:
                 return self._because("budget", "hard")
             if self._ends_sentence and left <= min(SOFT_TOKENS, SOFT_SHARE * limits.think_tokens):
-                return self._because("budget", "soft")
+                return self._close("budget", now_s)
         if limits.deadline_s is not None:
             left_s = limits.deadline_s - now_s - self._reserve_s
             if left_s <= 0:
                 return self._because("deadline", "hard" if now_s < limits.deadline_s else "end")
-            if self._ends_sentence and left_s <= min(SOFT_TOKENS * self._step_s, self._soft_s):
+            soft_s = min(SOFT_TOKENS * self._step_s, self._soft_s)
+            if self._ends_sentence and self._line_s <= left_s <= soft_s and soft_s >= LEAST_SOFT * self._step_s:
                 return self._because("deadline", "soft")
         return "go"
 
@@ -131,6 +138,12 @@ class Controller:
         if self._ends_sentence and self._has_answer and left_s <= LAST_TOKENS * self._step_s:
             return self._because("deadline", "end")
         return "go"
+
+    def _close(self, cause: Cause, now_s: float) -> Action:
+        """Close the thinking before its time: with a closing line where there is time for one."""
+        deadline_s = self._limits.deadline_s
+        has_time = deadline_s is None or now_s + self._reserve_s + self._line_s <= deadline_s
+        return self._because(cause, "soft" if has_time else "hard")
 
     def _because(self, cause: Cause, action: Action) -> Action:
         self.cause = cause
@@ -162,9 +175,11 @@ class Controller:
         context, speed, limits = len(self._tokens), self._speed, self._limits
         self._next_look = context + LOOK_EVERY
         present = min(self._recent_s / max(speed.decode_s(1, context), 1e-9), MOST_DRIFT)
-        slow, fast = DRIFT_MARGIN * present, min(max(present, LEAST_DRIFT), 1.0)
+        drift = speed.slow_decode_s(DRIFT_RUN, context) / max(speed.decode_s(DRIFT_RUN, context), 1e-9)
+        slow, fast = min(drift, DRIFT_MARGIN) * present, min(max(present, LEAST_DRIFT), 1.0)
         answer_tokens = limits.answer_tokens + 1
         self._step_s = max(fast * speed.slow_decode_s(1, context), slow * speed.decode_s(1, context))
+        self._line_s = slow * speed.prefill_s(limits.line_tokens, context)
         self._reserve_s = max(
             fast * (speed.slow_prefill_s(limits.close_tokens, context) + speed.slow_decode_s(answer_tokens, context)),
             slow * (speed.prefill_s(limits.close_tokens, context) + speed.decode_s(answer_tokens, context)),

@@ -9,17 +9,27 @@ from typing import Any, Literal, get_args
 
 from edge.think.quantile import RecentQuantile
 
-TextKind = Literal["judge", "thinking", "thought_answer", "direct_answer"]
+TextKind = Literal["judge", "thinking", "thought_answer", "closed_answer", "direct_answer"]
+"""``thought_answer`` follows thinking that ended by itself, ``closed_answer`` thinking that was closed."""
 
 # Tokens of each before the first real one: short chat answers, one sentence of judgement.
-PRIOR_TOKENS: dict[TextKind, int] = {"judge": 32, "thinking": 128, "thought_answer": 64, "direct_answer": 64}
+PRIOR_TOKENS: dict[TextKind, int] = {
+    "judge": 32,
+    "thinking": 16,
+    "thought_answer": 64,
+    "closed_answer": 64,
+    "direct_answer": 64,
+}
 PRIOR_WEIGHT = 0.005  # of one text: gone after the first real one, or short answers would never be trusted
+PRIOR_THOUGHTS = 2.0  # texts; the prior of thinking is short and lasts a little: what is not tried is never learned
 FEW = 2.0  # texts; the longest of n texts is reckoned with as (1 + FEW / n) times as long
 HALF_LIFE = 200.0  # texts
-LONG = 0.99
-BEYOND = 1.33  # from the 99th to the 99.9th percentile of a log-normal, in its standard deviations
+LONG = 0.95
+BEYOND = 1.88  # from the 95th to the 99.9th percentile of a log-normal, in its standard deviations
+MOST_OF_ONE = 1.02  # the weight of one text, and of the prior
 CUT_FACTOR = 2.0  # a text that was cut short would have been longer: how much is not known, so twice
-SHORTEST_USEFUL, LONGEST_USEFUL, USEFUL_SHARE = 8, 256, 0.6  # of thinking, in tokens
+USUAL = 0.4  # of the thoughts; the rest of the way to the middle is bought by what the answer's reserve leaves over
+SHORTEST_USEFUL, LONGEST_USEFUL = 8, 128  # of thinking, in tokens
 
 
 class LengthModel:
@@ -27,7 +37,8 @@ class LengthModel:
 
     def __init__(self) -> None:
         self._lengths = {
-            kind: RecentQuantile(PRIOR_TOKENS[kind], PRIOR_WEIGHT, HALF_LIFE) for kind in get_args(TextKind)
+            kind: RecentQuantile(PRIOR_TOKENS[kind], PRIOR_THOUGHTS if kind == "thinking" else PRIOR_WEIGHT, HALF_LIFE)
+            for kind in get_args(TextKind)
         }
 
     def learn(self, kind: TextKind, num_tokens: int, *, was_cut: bool = False) -> None:
@@ -42,19 +53,22 @@ class LengthModel:
     def reserve(self, kind: TextKind) -> int:
         """Tokens that nearly every text of this kind fits in (the 99.9th percentile of a log-normal).
 
-        Until an answer was thought about, the direct ones stand for those.
+        The longest of few texts is left out: one that rambles says nothing of the others. What stands for answers to
+        finished thoughts until there was one: direct answers, or the usual answer to a thought that was closed.
         """
         if kind == "thought_answer" and not self._has_seen(kind):
-            kind = "direct_answer"
+            closed = self.typical("closed_answer") if self._has_seen("closed_answer") else 0
+            return max(self.reserve("direct_answer"), closed)
         lengths = self._lengths[kind]
         if not self._has_seen(kind):
             return PRIOR_TOKENS[kind]
-        middle, high = lengths.quantile(0.5), lengths.quantile(LONG)
-        return max(1, int(middle * (high / middle) ** BEYOND * (1.0 + FEW / lengths.num_recent)))
+        share = min(LONG, 1.0 - MOST_OF_ONE / max(lengths.num_recent, 2.0))
+        middle, high = lengths.quantile(0.5), lengths.quantile(share)
+        return max(1, int(middle * (max(high, middle) / middle) ** BEYOND * (1.0 + FEW / lengths.num_recent)))
 
     def useful_thinking(self) -> int:
-        """The fewest thinking tokens that are worth beginning, 8 to 256: a thought that breaks off early is no use."""
-        return min(max(int(USEFUL_SHARE * self.typical("thinking")), SHORTEST_USEFUL), LONGEST_USEFUL)
+        """The fewest thinking tokens that are worth beginning, 8 to 128: two thoughts in five end within so many."""
+        return min(max(int(self._lengths["thinking"].quantile(USUAL)), SHORTEST_USEFUL), LONGEST_USEFUL)
 
     def _has_seen(self, kind: TextKind) -> bool:
         return self._lengths[kind].num_recent >= 0.5

@@ -55,7 +55,7 @@ class ThinkPlan:
 def plan_thinking(decision: Decision, bounds: Bounds, speed: SpeedModel, lengths: LengthModel) -> ThinkPlan:
     """The plan for ``decision`` within ``bounds``; thinking that could not get far enough is not begun.
 
-    With a judge, the judgement has to fit as well, or the mode is forced to off.
+    A judge saves time, and a deadline says that there is time: where thinking fits before one, it is begun unjudged.
     """
     direct = max(lengths.reserve("direct_answer"), bounds.least_answer_tokens)
     if decision.think is False:
@@ -63,31 +63,33 @@ def plan_thinking(decision: Decision, bounds: Bounds, speed: SpeedModel, lengths
     if bounds.think_tokens == 0:
         return _without_thinking("a thinking budget of 0 tokens was asked for", "asked", direct)
     reserve = max(lengths.reserve("thought_answer"), bounds.least_answer_tokens)
-    judge_tokens = lengths.reserve("judge") if decision.think is None else 0
-    budget = _counted_budget(bounds, reserve, judge_tokens)
+    is_judged = decision.think is None and bounds.time_left_s is None
+    budget = _counted_budget(bounds, reserve, lengths.reserve("judge") if is_judged else 0)
     if budget < 1:
         return _without_thinking("the answer itself needs all the tokens there are", "asked", direct)
     useful = lengths.useful_thinking()
     if bounds.time_left_s is None:
         return ThinkPlan(decision.think, _shared(budget, bounds, useful), reserve, decision)
-    fitting = fitting_tokens(bounds, reserve, judge_tokens, speed)
+    fitting = fitting_tokens(bounds, reserve, speed)
     if fitting < useful:
         left_s, tokens = max(bounds.time_left_s, 0.0), max(fitting, 0)
         reason = f"{left_s:.2f} s leave {tokens} tokens to think, and fewer than {useful} are no use"
         return _without_thinking(reason, "deadline", direct)
     budget = _shared(min(budget, fitting), bounds, useful) if bounds.think_share < 1 else budget
-    reason = f"{decision.reason}; about {min(fitting, budget)} tokens to think fit into {bounds.time_left_s:.2f} s"
-    return ThinkPlan(decision.think, budget, reserve, Decision(decision.think, reason, decision.source))
+    reason = f"about {min(fitting, budget)} tokens to think fit into {bounds.time_left_s:.2f} s"
+    if decision.think is None:
+        return ThinkPlan(True, budget, reserve, Decision(True, reason, "deadline"))
+    return ThinkPlan(True, budget, reserve, Decision(True, f"{decision.reason}; {reason}", decision.source))
 
 
-def fitting_tokens(bounds: Bounds, reserve: int, judge_tokens: int, speed: SpeedModel) -> int:
+def fitting_tokens(bounds: Bounds, reserve: int, speed: SpeedModel) -> int:
     """Thinking tokens that the time left allows beside all else, at the slow quantile; negative where none do."""
     assert bounds.time_left_s is not None
     context = bounds.context_tokens
     others_s = (
         speed.slow_prefill_s(bounds.open_tokens, context)
         + speed.slow_prefill_s(bounds.close_tokens, context)
-        + speed.slow_decode_s(judge_tokens + reserve + 1, context)
+        + speed.slow_decode_s(reserve + 1, context)
     )
     left_s = bounds.time_left_s - others_s
     fitting = _LONG_RUN

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-BIN_RATIO = 1.1  # a quantile is exact to 10 %, and never below the truth
+BIN_RATIO = 1.05  # a quantile is exact to 5 %, and never below the truth
 SMALLEST = 1e-6
 RESCALE_ABOVE = 1e9
 _LOG_RATIO = math.log(BIN_RATIO)
