@@ -19,6 +19,7 @@ import typer
 
 from edge.cli_calibrate import calibrate
 from edge.cli_chat import Backend, ContextSize, DialectName, Model, Threads, Version, chat
+from edge.cli_kiosk import kiosk_command
 from edge.cli_models import inspect, list_models, pull, remove, verify
 from edge.cli_quantize import quantize
 from edge.cli_route import route
@@ -54,6 +55,7 @@ models_app = plain_app("Models: those on a hub, and those that are ready here.")
 app.add_typer(models_app, name="models")
 app.command()(chat)
 chat_app.command()(chat)
+app.command("kiosk")(kiosk_command())
 
 
 @app.callback()

@@ -1,6 +1,6 @@
 """From a request to its reply, the way every asking path goes.
 
-Knows: read, admit, reply. Does not know: either API.
+Knows: read, complete, admit, reply. Does not know: either API.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ async def read_object(service: Service, request: Request) -> Any:
 
 
 async def reply_to(service: Service, request: Request, ask: Ask, form: Callable[[Ticket], ReplyForm]) -> AnswerReply:
-    """Admit ``ask`` and reply in ``form`` as its answer comes. Raises Refusal."""
+    """Complete ``ask`` with what the operator adds, admit it, reply in ``form`` as it is answered. Raises Refusal."""
+    ask = await service.briefing.complete(ask)
     ticket, path = await service.device.submit(ask), request.scope["path"]
     return AnswerReply(ticket, form(ticket), refuse=lambda refusal: refuse(refusal, path), drop=service.device.drop)

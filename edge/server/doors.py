@@ -34,8 +34,11 @@ class Door:
         """Whether a key has to be sent."""
         return bool(self._hashes)
 
-    def check(self, headers: Mapping[str, str]) -> None:
-        """Raises Refusal for a request that may not come in; ``headers`` by their lower-case names."""
+    def check(self, headers: Mapping[str, str], *, needs_key: bool = True) -> None:
+        """Raises Refusal for a request that may not come in; ``headers`` by their lower-case names.
+
+        ``needs_key`` is False for what everybody may see who can reach the server.
+        """
         host = headers.get("host", "")
         if self._is_local and not self._hashes and host and not is_this_machine(host_name(host)):
             raise Refusal(FORBIDDEN, "wrong_host", "The Host header does not name this machine; ask it as localhost.")
@@ -44,7 +47,7 @@ class Door:
             raise Refusal(
                 FORBIDDEN, "wrong_origin", "A page of another origin may not ask here; name it with --cors-origin."
             )
-        if self._hashes and not self._knows(headers.get("authorization", "")):
+        if needs_key and self._hashes and not self._knows(headers.get("authorization", "")):
             raise Refusal(
                 UNAUTHORIZED, "wrong_api_key", "The API key is missing or wrong; send Authorization: Bearer KEY."
             )

@@ -28,6 +28,8 @@ def edge_part(answer: Answer, ticket: Ticket) -> dict[str, Any]:
     }
     if answer.document is not None:
         part["document"] = answer.document
+    if ticket.ask.wants_notes:
+        part["sources"] = [asdict(quote) for quote in ticket.ask.quotes]
     return part
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from edge.server.service import Service
 
 OPEN_PATHS = frozenset(["/health"])  # no key is needed to see whether a server is alive
+PAGE_PATHS = "/page/"  # and /: what a browser loads before it can send a key; there is nothing secret in it
 UNREAD = (TIMED_OUT, TOO_LARGE)  # what the client still sends is not read, so the connection ends
 SAFE_HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "X-Frame-Options": "DENY"}
 
@@ -68,7 +69,8 @@ class Gate:
                     "Access-Control-Allow-Headers": "Authorization, Content-Type",
                 },
             )
-        door.check(headers)
+        is_page = scope["path"] == "/" or scope["path"].startswith(PAGE_PATHS)
+        door.check(headers, needs_key=not is_page)
         return None
 
     def _refusal(self, error: Exception) -> Refusal:

@@ -57,6 +57,7 @@ def _ask(
         is_best_effort=request.edge is not None and request.edge.best_effort,
         is_streamed=request.stream,
         ignored=ignored,
+        wants_notes=request.edge is not None and request.edge.notes,
     )
     return limits.checked(request.model, ask)
 

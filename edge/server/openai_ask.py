@@ -102,6 +102,7 @@ def _ask(
         is_streamed=request.stream,
         wants_usage=request.stream_options is not None and request.stream_options.include_usage,
         ignored=ignored,
+        wants_notes=request.edge is not None and request.edge.notes,
     )
 
 

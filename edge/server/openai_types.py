@@ -32,6 +32,9 @@ class EdgeFields(Fields):
     best_effort: Annotated[
         bool, Honoured("where the deadline cannot be kept: answer without thinking instead of 503")
     ] = False
+    notes: Annotated[
+        bool, Honoured("quote what the operator's notes say about the question; the reply lists it as edge.sources")
+    ] = False
     grammar: Annotated[str | None, Honoured("a grammar in Lark's syntax that the answer follows")] = None
 
 

@@ -25,7 +25,13 @@ if TYPE_CHECKING:
     from edge.server.service import Service
     from edge.server.settings import Settings
 
-REQUIREMENTS = ("prometheus-client>=0.21,<1", "pydantic>=2.10,<3", "starlette>=0.46,<2", "uvicorn>=0.34,<1")
+REQUIREMENTS = (
+    "bm25s>=0.2,<1",
+    "prometheus-client>=0.21,<1",
+    "pydantic>=2.10,<3",
+    "starlette>=0.46,<2",
+    "uvicorn>=0.34,<1",
+)
 BACKLOG = 1024  # connections that the system holds until they are taken
 KEEP_ALIVE_S = 30
 SWITCH_S = 0.0005  # Python's 5 ms would hold up the device's thread that long at a token while many clients are served

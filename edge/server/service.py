@@ -1,4 +1,4 @@
-"""What the handlers share: the device, the limits, the log, the numbers.
+"""What the handlers share: the device, the limits, what the operator adds, the log, the numbers.
 
 Knows: how these come from settings and an engine. Does not know: HTTP, or either API.
 """
@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge.server.ask_limits import AskLimits
+from edge.server.briefing import Briefing
 from edge.server.device import Device
 from edge.server.doors import Door, is_this_machine
 from edge.server.log import Log
 from edge.server.metrics import Metrics
+from edge.server.notes import Notes
 from edge.server.refusal import Refusal
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ class Service:
     settings: Settings
     device: Device
     limits: AskLimits
+    briefing: Briefing
     door: Door
     log: Log
     metrics: Metrics
@@ -50,6 +53,8 @@ class Service:
             report=reports.ended,
         )
         metrics.watch(device)
+        notes = None if settings.notes is None else Notes(Path(settings.notes))
+        briefing = Briefing(settings.system, notes, engine.count_tokens, engine.model.backend.context_size)
         limits = AskLimits(
             names=(engine.model.name, *settings.alias),
             messages=settings.max_messages,
@@ -58,7 +63,7 @@ class Service:
             schema_depth=settings.max_schema_depth,
         )
         door = Door(settings.api_key, settings.cors_origin, is_local=is_this_machine(settings.host))
-        return Service(settings, device, limits, door, log, metrics, engine.model.name, loaded_at_s)
+        return Service(settings, device, limits, briefing, door, log, metrics, engine.model.name, loaded_at_s)
 
 
 class _Reports:

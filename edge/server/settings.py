@@ -7,7 +7,7 @@ does. A flag is the field's name with dashes, without the unit ``_s``; the file 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import Field, dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,17 @@ class Settings:
     stop_timeout_s: float = _option(20.0, "For the answer under way when the server is stopped.", least=0.001)
     log_file: str | None = _option(None, "A file for the log. [default: standard error]")
     log_prompts: bool = _option(False, "Write prompts and answers to the log, too.")
+    system: str | None = _option(None, "The system prompt of conversations that bring none.")
+    notes: str | None = _option(
+        None, "A folder of .txt and .md files that an answer may quote (edge.notes asks for it)."
+    )
+    page: bool = _option(False, "Show a page for a touch screen at /.")
+    welcome: tuple[str, ...] = _option(
+        (), "The page's greeting; en: or zh: before it is for that language alone; may be repeated."
+    )
+    suggestion: tuple[str, ...] = _option((), "A question that the page offers, likewise; may be repeated.")
+    language: str = _option("auto", "The page's language: en, zh, or auto, the browser's.")
+    idle_s: float | None = _option(60.0, "When the page forgets what nobody goes on with; none: never.", least=5)
 
 
 def flag_of(option: Field[Any]) -> str:
@@ -65,16 +76,16 @@ def flag_of(option: Field[Any]) -> str:
     return option.name.removesuffix("_s").replace("_", "-")
 
 
-def make_settings(given: Mapping[str, Any], file: Path | None) -> Settings:
-    """The settings of ``file``, overridden by ``given`` flags (by field name; None and () are not given).
+def make_settings(given: Mapping[str, Any], file: Path | None, defaults: Settings | None = None) -> Settings:
+    """``defaults``, overridden by the settings of ``file``, and those by the flags that were ``given``.
 
-    Raises UsageError for a file that cannot be read, an unknown name, or a value outside its range.
+    Flags are named by their field; None and () are not given. Raises UsageError for a file that cannot be read, an
+    unknown name, or a value outside its range.
     """
     values = {} if file is None else read_settings_file(file)
     values |= {name: value for name, value in given.items() if value is not None and value != ()}
-    return Settings(
-        **{option.name: _checked(option, values[option.name]) for option in fields(Settings) if option.name in values}
-    )
+    options = [option for option in fields(Settings) if option.name in values]
+    return replace(defaults or Settings(), **{option.name: _checked(option, values[option.name]) for option in options})
 
 
 def read_settings_file(path: Path) -> dict[str, Any]:
