@@ -45,13 +45,14 @@ test-parity: $(TRAIN_STAMP) ## tests against torch and transformers, which this 
 test-arm: $(STAMP) ## the model and some tests on an emulated Arm machine (Debian 12)
 	tests/arm/run.sh $(BIN)/python build/arm
 
-bench: $(DEV_STAMP) ## measure what the README and the model card claim, and write it there (an hour or more)
+bench: $(DEV_STAMP) ## measure what the README and the model card claim, and write it there (two hours or more)
 	$(BIN)/edge bench think --json --float-checkpoint models/spark/checkpoint \
 		--store docs/measured/think.json --card models/spark/checkpoint/README.md
 	$(BIN)/edge bench think --json --model spark-hunyuan --float-checkpoint models/spark_hunyuan/checkpoint \
 		--store docs/measured/think-hunyuan.json --card models/spark_hunyuan/checkpoint/README.md
 	$(BIN)/edge bench speed --json --shape hunyuan-1.8b --folder runs --store docs/measured/speed.json
 	$(BIN)/edge bench deadline --json --folder runs --picture docs/measured/deadline.png --store docs/measured/deadline.json
+	$(BIN)/edge bench quant --json --folder runs --store docs/measured/quant.json
 	$(BIN)/python -m bench_edge.readme --write
 
 set-up: $(STAMP) ## only set up
@@ -86,4 +87,4 @@ $(DEV_STAMP): $(STAMP)
 	$(call SET_UP,--stamp "$@" --extras dev)
 
 $(TRAIN_STAMP): $(DEV_STAMP)
-	$(call SET_UP,--stamp "$@" --extras dev train)
+	$(call SET_UP,--stamp "$@" --extras dev train parity)

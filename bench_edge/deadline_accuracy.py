@@ -33,7 +33,7 @@ DEADLINES_S = (0.15, 0.25, 0.35, 0.5, 0.65, 0.8, 1.0, 1.5)
 BUDGETS = (8, 16, 24, 32, 48, 64, 96)
 WORKERS_A_CORE = 8  # they sleep nearly all the time
 WARM_UP = 72  # problems outside the test set, from which the runtime learns device and lengths
-PRACTICE = tuple(AnswerOptions(think=mode, temperature=0.0) for mode in ("off", "on", "auto"))
+PRACTICE = tuple(AnswerOptions(think=mode, temperature=0.0) for mode in ("off", "on"))
 
 WITHOUT_DEADLINE: dict[str, AnswerOptions] = {
     "off": AnswerOptions(think="off", temperature=0.0),

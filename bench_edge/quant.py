@@ -2,8 +2,9 @@
 
 Knows: the parts of this bench, their options and the order they run in. Does not know: how any of them measures.
 
-Three parts, all of them unless some are named: `edge quantize` on checkpoints of true shapes; the sparks rounded in
-several ways, and by llama.cpp's own quantizer, on the same text; the shipped sparks' accuracy against their floats.
+Four parts, all of them unless some are named: `edge quantize` on checkpoints of true shapes; the sparks rounded in
+several ways, and by llama.cpp's own quantizer, on the same text; our AWQ beside the retired AutoAWQ's own; the shipped
+sparks' accuracy against their floats.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench_edge import quant_accuracy, quant_cost, quant_quality
+from bench_edge import quant_accuracy, quant_autoawq, quant_cost, quant_quality
 from bench_edge.arguments import BenchParser, whole_number
 from bench_edge.kept import KeptRun
 from bench_edge.quant_tables import tables
@@ -52,6 +53,11 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         "--cost", action="store_true", help="time and memory on true shapes (25 minutes, 25 GB of disk)"
     )
     parser.add_argument("--quality", action="store_true", help="divergence from the float model, ours and llama.cpp's")
+    parser.add_argument(
+        "--autoawq",
+        action="store_true",
+        help=f"scales and divergence beside AutoAWQ's, where {quant_autoawq.INTERPRETER} names a Python that has it",
+    )
     parser.add_argument("--accuracy", action="store_true", help="accuracy of the shipped sparks against their floats")
     cases = ", ".join(quant_cost.CASES)
     parser.add_argument("--cases", metavar="NAMES", help=f"of --cost, only these, with commas: {cases}")
@@ -63,7 +69,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     if unknown := sorted(set(options.cases) - quant_cost.CASES.keys()):
         raise UsageError(f"There is no case {unknown[0]!r} of --cost; use some of {cases}.")
     if not any(getattr(options, name) for name in PARTS):
-        options.cost = options.quality = options.accuracy = True
+        options.cost = options.quality = options.autoawq = options.accuracy = True
     return options
 
 
@@ -84,6 +90,11 @@ def quality_part(_options: argparse.Namespace, kept: KeptRun, _answered: ThinkRu
     return figures, quant_quality.quality_checks(figures)
 
 
+def autoawq_part(_options: argparse.Namespace, kept: KeptRun, _answered: ThinkRun) -> Measured:
+    """On spark, whose family AutoAWQ knows. Nothing is promised of it."""
+    return quant_autoawq.measure(quant_accuracy.shipped_sparks()["spark"] / "checkpoint", kept), []
+
+
 def accuracy_part(options: argparse.Namespace, _kept: KeptRun, answered: ThinkRun) -> Measured:
     """The same, as shipped."""
     sparks = quant_accuracy.shipped_sparks()
@@ -94,5 +105,6 @@ def accuracy_part(options: argparse.Namespace, _kept: KeptRun, answered: ThinkRu
 PARTS: dict[str, Callable[[argparse.Namespace, KeptRun, ThinkRun], Measured]] = {
     "cost": cost_part,
     "quality": quality_part,
+    "autoawq": autoawq_part,
     "accuracy": accuracy_part,
 }

@@ -50,6 +50,16 @@ CASES: dict[str, Case] = {
         900.0,
     ),
     "import_gguf": Case("AutoAWQ to GGUF", "hunyuan-1.8b", "awq", (), "B.import_mem_1", 2.0, "B.import_time_1", 90.0),
+    "import_onnx": Case(
+        "AutoAWQ to ONNX",
+        "hunyuan-1.8b",
+        "awq",
+        ("--format", "onnx"),
+        "B.import_mem_2",
+        2.0,
+        "B.import_time_2",
+        90.0,
+    ),
     "rtn8b": Case("float to GGUF: plain rounding", "qwen3-8b", "float", ("--method", "rtn"), "B.rtn8b_mem", 3.0),
 }
 

@@ -39,7 +39,7 @@ from quantize.recipe import QuantRecipe
 
 Floats = NDArray[np.float32]
 
-PLAIN, AWQ, REFINED = "plain rounding", "AWQ, clipping", "AWQ, clipping, error feedback"
+PLAIN, AWQ, REFINED = "plain rounding", "AWQ with clipping", "AWQ, clipping and error feedback"
 OURS: dict[str, QuantRecipe] = {
     PLAIN: QuantRecipe(),
     AWQ: QuantRecipe(method="awq", refine="none"),
@@ -122,19 +122,20 @@ def _with_windows(recipe: QuantRecipe, count: int, sizes: Sizes) -> QuantRecipe:
 def makers(subject: Subject, place: Path) -> dict[str, Callable[[], Path]]:
     """What makes each GGUF file, by the name of the row."""
 
-    def make_ours(recipe: QuantRecipe) -> Path:
-        folder, sizes = subject.checkpoint.folder, subject.sizes
-        text = subject.text_path if recipe.method == "awq" else None
-        recipe = _with_windows(recipe, sizes.windows, sizes)
-        return quantize_checkpoint(folder, place / "ours", recipe, calibration=text, replace=True).gguf_path
-
     def make_theirs(file_type: str) -> Path:
         importance = importance_of(subject.checkpoint, subject.calibration)
         quantize_with_llama(subject.reference.gguf_path, place / "theirs.gguf", file_type, importance)
         return place / "theirs.gguf"
 
-    ours = {name: partial(make_ours, recipe) for name, recipe in OURS.items()}
+    ours = {name: partial(make_bundle, subject, recipe, place / "ours") for name, recipe in OURS.items()}
     return {**ours, **{f"llama.cpp {name}": partial(make_theirs, name) for name in THEIRS}}
+
+
+def make_bundle(subject: Subject, recipe: QuantRecipe, out: Path) -> Path:
+    """The GGUF file of the bundle that ``recipe`` makes of the checkpoint on its text, in place of one there."""
+    text = subject.text_path if recipe.method == "awq" else None
+    recipe = _with_windows(recipe, subject.sizes.windows, subject.sizes)
+    return quantize_checkpoint(subject.checkpoint.folder, out, recipe, calibration=text, replace=True).gguf_path
 
 
 # --- reading a file -------------------------------------------------------------------------------------------------

@@ -13,7 +13,12 @@ from bench_edge.think_tables import points, share
 
 def tables(results: dict[str, Any]) -> list[str]:
     """What a person reads: one table for each part that was measured."""
-    shown = {"cost": cost_table, "quality": quality_table, "accuracy": accuracy_table}
+    shown = {
+        "cost": cost_table,
+        "quality": quality_table,
+        "autoawq": autoawq_table,
+        "accuracy": accuracy_table,
+    }
     return [make(results[name]) for name, make in shown.items() if name in results]
 
 
@@ -62,6 +67,24 @@ def quality_table(figures: dict[str, Any]) -> str:
         "same best token",
     )
     return format_table(header, rows)
+
+
+def autoawq_table(figures: dict[str, Any]) -> str:
+    """Our AWQ beside AutoAWQ's own, in its format."""
+    if not figures["compared"]:
+        return f"AutoAWQ's own AWQ was not compared: {figures['why']}."
+    rows = [
+        (name, f"{row['divergence']:.5f}", f"{row['divergence_in_llama_cpp']:.5f}", f"{100 * row['same_top']:.2f} %")
+        for name, row in figures["rows"].items()
+    ]
+    scales = figures["scales"]
+    said = (
+        f"Of {scales['groups']} scale groups {scales['same_ratio']} get the same exponent as from AutoAWQ; the mean "
+        f"difference is {scales['mean_ratio_difference']:.3f}, and by our measure AutoAWQ's scales have "
+        f"{scales['mean_error_quotient']:.4f} times the output error of ours."
+    )
+    header = ("4 bits, groups of 128, zero points", "divergence, nats", "in llama.cpp", "same best token")
+    return f"{format_table(header, rows)}\n\n{said}"
 
 
 def accuracy_table(figures: dict[str, Any]) -> str:

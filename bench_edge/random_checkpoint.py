@@ -6,14 +6,13 @@ vocabulary of ``shapes`` as a tokenizer.json. Does not know: what is done with t
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,13 +21,13 @@ from bench_edge.shapes import Shape, synthetic_vocabulary
 from models.files import json_bytes
 from models.packing import PackedPart, Packing
 from models.spec import ModelSpec, TensorPlace
+from quantize.safetensors_writer import TYPES, SafetensorsWriter
 from quantize.vocabulary import QWEN2_SPLIT, TokenKind
 
 Kind = Literal["float", "awq"]
 PACKING = Packing("AutoAWQ GEMM", 128, is_symmetric=False)
 SHARD_BYTES = 4 << 30
 CHUNK_ITEMS = 1 << 24
-ITEM_BYTES = {"BF16": 2, "F16": 2, "I32": 4}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +42,7 @@ class RandomTensor:
 
     @property
     def num_bytes(self) -> int:
-        return math.prod(self.shape) * ITEM_BYTES[self.dtype]
+        return math.prod(self.shape) * TYPES[self.dtype].itemsize
 
 
 def write_random_checkpoint(shape: Shape, kind: Kind, folder: Path, seed: int = 0) -> None:
@@ -105,31 +104,25 @@ def _write_tensors(tensors: list[RandomTensor], folder: Path, random: np.random.
 
 
 def _write_shard(path: Path, tensors: list[RandomTensor], random: np.random.Generator) -> None:
-    header: dict[str, Any] = {}
-    end = 0
-    for tensor in tensors:
-        start, end = end, end + tensor.num_bytes
-        header[tensor.name] = {"dtype": tensor.dtype, "shape": tensor.shape, "data_offsets": (start, end)}
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    with path.open("wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
+    writer = SafetensorsWriter(path, len(tensors))
+    try:
         for tensor in tensors:
-            _write_values(file, tensor, random)
-
-
-def _write_values(file: BinaryIO, tensor: RandomTensor, random: np.random.Generator) -> None:
-    count = math.prod(tensor.shape)
-    for first in range(0, count, CHUNK_ITEMS):
-        file.write(_values(tensor, min(CHUNK_ITEMS, count - first), random).tobytes())
+            writer.begin(tensor.name, tensor.dtype, tensor.shape)
+            count = math.prod(tensor.shape)
+            for first in range(0, count, CHUNK_ITEMS):
+                writer.write(_values(tensor, min(CHUNK_ITEMS, count - first), random))
+        writer.finish()
+    finally:
+        writer.close()
 
 
 def _values(tensor: RandomTensor, count: int, random: np.random.Generator) -> NDArray[Any]:
     """``count`` values as they lie in the file."""
-    if tensor.filling == "codes":
-        return random.integers(0, 1 << 32, count, np.uint32)
-    if tensor.filling == "zeros":  # 7 or 8 in every nibble
-        return (random.integers(0, 1 << 32, count, np.uint32) & np.uint32(0x11111111)) + np.uint32(0x77777777)
+    if tensor.filling in ("codes", "zeros"):
+        words = random.integers(0, 1 << 32, count, np.uint32)
+        if tensor.filling == "zeros":  # 7 or 8 in every nibble
+            words = (words & np.uint32(0x11111111)) + np.uint32(0x77777777)
+        return words.view(np.int32)
     deviation = np.float32(tensor.width**-0.5)
     if tensor.filling == "scales":  # codes around the zero point deviate by 4.6
         return (random.uniform(0.5, 1.5, count) * deviation / 4.6).astype(np.float16)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bench_edge.deadline_tables import tables as deadline_tables
+from bench_edge.quant_tables import tables as quant_tables
 from bench_edge.report import format_checks
 from bench_edge.speed import speed_table
 from bench_edge.think_tables import tables
@@ -33,6 +34,10 @@ PROMISED = (
 PROMISED_DEADLINE = (
     *("C.sim", "C.use", "C.cost", "C.real_1", "C.real_2", "C.acc_1", "C.acc_2"),
     *("C.turn_1", "C.turn_2", "C.turn_3"),
+)
+PROMISED_QUANT = (
+    *("B.awq_time", "B.awq_mem", "B.import_time_1", "B.import_mem_1", "B.import_time_2", "B.import_mem_2"),
+    *("B.rtn8b_mem", "B.kl_awq", "B.kl_gptq", "B.kl_peer_1", "B.kl_peer_2", "B.kl_peer_3", "B.acc"),
 )
 
 
@@ -92,15 +97,20 @@ def stored_line(bench: str) -> dict[str, Any]:
     return line
 
 
+def is_stored(bench: str) -> bool:
+    """Whether ``bench`` was ever run and its line kept."""
+    return (MEASURED_FOLDER / f"{bench}.json").exists()
+
+
 def measured_part() -> str:
     """The promised figures and the benches' own tables, each with the command that made it.
 
     Raises UsageError where a promised figure was not measured.
     """
     think, speed = stored_line("think"), stored_line("speed")
-    deadline = stored_line("deadline") if (MEASURED_FOLDER / "deadline.json").exists() else None
-    checks = [check for line in (think, speed, deadline) if line for check in line["checks"]]
-    promised = PROMISED + PROMISED_DEADLINE if deadline else PROMISED
+    deadline, quant = (stored_line(bench) if is_stored(bench) else None for bench in ("deadline", "quant"))
+    checks = [check for line in (think, speed, deadline, quant) if line for check in line["checks"]]
+    promised = PROMISED + (PROMISED_DEADLINE if deadline else ()) + (PROMISED_QUANT if quant else ())
     if missing := [name for name in promised if name not in {check["id"] for check in checks}]:
         raise UsageError(f"The stored lines lack {', '.join(missing)}; run make bench, which measures all of them.")
     parts = [
@@ -108,6 +118,7 @@ def measured_part() -> str:
         f"Thinking on demand, {think['results']['num_problems']} held-out problems ({made_by(think)}):",
         *tables(think["results"]),
         *(deadline_parts(deadline) if deadline else ()),
+        *((f"4 bits ({made_by(quant)}):", *quant_tables(quant["results"])) if quant else ()),
         f"Speed ({made_by(speed)}):",
         speed_table(speed["results"]),
     ]

@@ -23,7 +23,7 @@ class WrappedBackend(Backend):
         self.name, self.notes = inner.name, inner.notes
         self.context_size, self.kv_bytes_per_token = inner.context_size, inner.kv_bytes_per_token
         self.vocab_size, self.num_sequences = inner.vocab_size, inner.num_sequences
-        self.num_threads = inner.num_threads
+        self.num_threads, self.changes_threads_freely = inner.num_threads, inner.changes_threads_freely
 
     def prefill(
         self, sequence: int, tokens: Sequence[int], *, should_stop: Callable[[], bool] | None = None

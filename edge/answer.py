@@ -11,14 +11,14 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from threading import Event
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edge.answer_log import AnswerLog, Waited
 from edge.answer_shape import make_shape
 from edge.chat_types import AnswerOptions, Decision, DecisionSource, FinishReason, Message, StreamEvent, Think
 from edge.document_loop import DocumentLoop
 from edge.forced_text import ForcedText
-from edge.limits import Due, check_limits, check_tools, plan_answer
+from edge.limits import Due, check_limits, check_tools, most_judge_tokens, plan_answer
 from edge.opening import Opening
 from edge.pace import Pace
 from edge.sampling import Sampler
@@ -63,7 +63,7 @@ def stream_answer(
     log = AnswerLog(clock, waited)
     check_limits(model, options)
     check_tools(model, options)
-    shape = make_shape(model, options)
+    shape = make_shape(model, options, clock)
     due = Due(options.deadline_s, waited, clock, stop)
     opening = Opening(
         model, sequence, check_messages(messages), tools=options.tools, should_stop=due.is_over, clock=clock
@@ -78,24 +78,11 @@ def stream_answer(
     controller = Controller(limits, pace.speed, opening.tokens, clock())
     sampler = make_sampler(model, options)
     model.backend.run_ahead(sampler.is_greedy and shape is None)
-    make_loop: Callable[..., TokenLoop] = TokenLoop if shape is None else partial(DocumentLoop, shape=shape)
-    loop = make_loop(
-        model,
-        sequence,
-        opening.tokens,
-        parser=parser,
-        sampler=sampler,
-        log=log,
-        controller=controller,
-        forced_text=forced_text,
-        decided=decision.think,
-        limit=options.max_tokens,
-        least_thinking=options.min_think_tokens or 0,
-        is_limited=options.has_limits,
-        stop=stop,
-        stop_thinking=stop_thinking or Event(),
-        clock=clock,
-    )
+    loop = _make_loop(
+        model, sequence, options, opening, pace, shape,
+        parser=parser, sampler=sampler, log=log, controller=controller, forced_text=forced_text,
+        decided=decision.think, stop=stop, stop_thinking=stop_thinking or Event(), clock=clock,
+    )  # fmt: skip
     if is_complete:
         decision = yield from _tell(loop, parser, log, decision)
     decision = with_closing(decision, loop.closed_by) if log.tokens["thinking"] else decision
@@ -141,6 +128,29 @@ def _plan(
     if plan.think is not decision.think:
         parser = opening.render(think_mode(plan.decision))
     return plan.decision, parser, limits
+
+
+def _make_loop(
+    model: LoadedModel,
+    sequence: int,
+    options: AnswerOptions,
+    opening: Opening,
+    pace: Pace,
+    shape: AnswerShape | None,
+    **parts: Any,
+) -> TokenLoop:
+    """The loop that goes on from ``opening``, with the limits of ``options``; ``parts`` are what it works with."""
+    loop_class: Callable[..., TokenLoop] = TokenLoop if shape is None else partial(DocumentLoop, shape=shape)
+    return loop_class(
+        model,
+        sequence,
+        opening.tokens,
+        limit=options.max_tokens,
+        least_thinking=options.min_think_tokens or 0,
+        most_judging=most_judge_tokens(pace.lengths, model.backend.context_size - opening.num_prompt),
+        is_limited=options.has_limits,
+        **parts,
+    )
 
 
 def _tell(

@@ -14,6 +14,7 @@ import json
 import time
 from collections.abc import Callable
 from functools import lru_cache, partial
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -31,13 +32,19 @@ if TYPE_CHECKING:
     from models.tokenizer import ChatTokenizer
 
 REQUIREMENT = "llguidance>=1.9,<2"  # as in pyproject.toml
+GROWTH = 1.4  # how much longer or deeper a document has to be before its end is looked for again
+END_MARGIN = 3.0  # times the longest look so far: for the next, and for the one that ends the document
 NOT_TEXT = b"\xff"  # in front of a token's bytes: it has no place in a document
+
+BRACKETS = {byte: 1 for byte in b"{[("} | {byte: -1 for byte in b"}])"}
 
 _vocabularies: WeakKeyDictionary[ChatTokenizer, Any] = WeakKeyDictionary()
 
 
-def make_shape(model: LoadedModel, options: AnswerOptions) -> AnswerShape | None:
-    """The shape that ``options`` ask for, None for free text.
+def make_shape(
+    model: LoadedModel, options: AnswerOptions, clock: Callable[[], float] = time.perf_counter
+) -> AnswerShape | None:
+    """The shape that ``options`` ask for, None for free text. ``clock`` gives seconds.
 
     Raises UsageError for a schema or grammar that cannot be used, and where llguidance is not installed.
     """
@@ -51,19 +58,30 @@ def make_shape(model: LoadedModel, options: AnswerOptions) -> AnswerShape | None
         )
     guidance = _import_llguidance(name)
     if options.grammar is not None:
-        return AnswerShape(guidance, _lark_grammar(guidance, options.grammar), name, _vocabulary(guidance, model))
+        grammar = _lark_grammar(guidance, options.grammar)
+        return AnswerShape(guidance, grammar, name, _vocabulary(guidance, model), clock=clock)
     schema = _read_schema(options.schema)
     grammar = _schema_grammar(guidance, schema)
-    return AnswerShape(guidance, grammar, name, _vocabulary(guidance, model), required_names(schema))
+    return AnswerShape(guidance, grammar, name, _vocabulary(guidance, model), required_names(schema), clock=clock)
 
 
 class AnswerShape:
     """One document under way. ``shortest`` is the shortest one there is, as far as could be found.
 
-    ``vocabulary`` is llguidance's. Raises UsageError for a ``grammar`` it does not take, or that cannot end.
+    ``end_s`` is what looking for ends may still take, in seconds. ``vocabulary`` is llguidance's. Raises UsageError for
+    a ``grammar`` it does not take, or that cannot end.
     """
 
-    def __init__(self, guidance: Any, grammar: str, name: str, vocabulary: Any, required: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        guidance: Any,
+        grammar: str,
+        name: str,
+        vocabulary: Any,
+        required: tuple[str, ...] = (),
+        *,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
         self._matcher = guidance.LLMatcher(vocabulary, grammar, log_level=0)
         if self._matcher.is_error():
             raise UsageError(f"The {name} cannot be used ({_first_line(self._matcher.get_error())}); correct it.")
@@ -71,14 +89,16 @@ class AnswerShape:
         self._is_json = name == "schema"
         self._names = required  # of a schema's properties: what closes an object soonest
         self._written: list[bytes] = []  # one entry a token
+        self._depths = [0]  # brackets open behind each
+        self._next_size = self._next_depth = 0  # when to look for an end again
+        self._clock = clock
         self._size = vocabulary.vocab_size
         end = self._end(b"")
         if end is None:
             raise UsageError(f"No document that follows the {name} was found; a {name} must allow a short one.")
         self.shortest = end.decode(errors="replace")
-        start_s = time.perf_counter()
-        self._end(b"")
-        self.end_s = time.perf_counter() - start_s  # what looking for an end takes, now that everything is warm
+        self.end_s = 0.0
+        self.measure_end()  # again, now that everything is warm
 
     def allows(self, token: int) -> bool:
         """Whether ``token`` may come next."""
@@ -102,11 +122,26 @@ class AnswerShape:
         """``token``, which is allowed and stands for ``text``, was written."""
         self._matcher.consume_token(token)
         self._written.append(text)
+        self._depths.append(self._depths[-1] + sum(map(BRACKETS.get, text, repeat(0))))
 
     def take_back(self, num_tokens: int) -> None:
         """The last tokens were unsaid."""
         self._matcher.rollback(num_tokens)
         del self._written[len(self._written) - num_tokens :]
+        del self._depths[len(self._depths) - num_tokens :]
+
+    @property
+    def has_grown(self) -> bool:
+        """Whether it is so much longer or deeper than when an end was looked for that this may take longer now."""
+        return len(self._written) >= self._next_size or self._depths[-1] >= self._next_depth
+
+    def measure_end(self) -> None:
+        """Look for an end, to know how long that takes by now."""
+        start_s = self._clock()
+        self.completion()
+        self.end_s = max(self.end_s, END_MARGIN * (self._clock() - start_s))
+        self._next_size = int(GROWTH * len(self._written)) + 1
+        self._next_depth = int(GROWTH * max(self._depths[-1], 0)) + 1
 
     @property
     def is_begun(self) -> bool:
@@ -122,6 +157,14 @@ class AnswerShape:
     def is_complete(self) -> bool:
         """Whether it is valid and nothing can follow."""
         return bool(self._matcher.is_stopped()) and not self._matcher.is_error()
+
+    @property
+    def brackets(self) -> str:
+        """What closes the JSON so far, where that is brackets alone, behind a value; empty where it is not."""
+        written = b"".join(self._written)
+        if not self._is_json or written[-1:] in (b"", b"{", b"[", b",", b":") or not (end := self._end(written)):
+            return ""
+        return end.decode() if set(end) <= set(b"}]") else ""
 
     def completion(self) -> str | None:
         """The text that makes what was written so far a valid document; None where none was found.

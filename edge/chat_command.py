@@ -7,15 +7,16 @@ Knows: how the options of the command become an engine, answers and an exit code
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
 
 from edge.chat_history import keep_turn
-from edge.chat_types import Answer, AnswerOptions, Message
+from edge.chat_types import Answer, AnswerOptions, Message, StreamEvent
 from edge.conversation import Conversation, dropped_note
 from edge.engine import Engine, load
+from edge.machine import process_age_s
 from edge.prompt_file import PromptLine, read_prompt_file
 from edge.session import Session, WhenFull
 from edge.session_file import read_session
@@ -140,27 +141,37 @@ def answer_once(request: ChatRequest, prompt: str) -> int:
     if request.when_full is not None and request.session_file is None:
         raise UsageError("One prompt alone fills no context turn by turn; leave --when-full out, or add --session.")
     screen = Screen(shows_thinking=request.shows_thinking)
+    start_s = 0.0 if request.options.deadline_s is None else process_age_s()
     with open_engine(request, screen) as engine:
         session = open_session(engine, request, screen)
-        answer = answer_turn(session, prompt, request, screen)
+        answer = answer_turn(session, prompt, request, screen, start_s=start_s)
         keep_session(request, session)
     if request.keeps_history and (warning := keep_turn(prompt, answer)):
         screen.note(warning)
     return EXIT_ANSWERED if answer.has_answer and answer.finish_reason != "stopped" else EXIT_FAILED
 
 
-def answer_turn(session: Session, prompt: str, request: ChatRequest, screen: Screen) -> Answer:
-    """The next turn of ``session``, shown as it was asked for."""
+def answer_turn(session: Session, prompt: str, request: ChatRequest, screen: Screen, *, start_s: float) -> Answer:
+    """The next turn of ``session``, shown as it was asked for; ``start_s`` is reported with its times."""
     num_dropped = session.num_dropped_turns
     with stopped_by_interrupt(running := session.stream(prompt, request.options)):
+        events = with_start(running, start_s)
         if request.is_json:
-            answer = running.result
+            answer = next(event.result for event in events if event.result is not None)
             print(json.dumps(answer.to_json(), ensure_ascii=False), flush=True)
         else:
-            answer = screen.show(running)
+            answer = screen.show(events)
     if note := dropped_note(session, num_dropped):
         screen.note(note)
     return answer
+
+
+def with_start(events: Iterable[StreamEvent], start_s: float) -> Iterator[StreamEvent]:
+    """``events``, with ``start_s`` among the times of the result."""
+    for event in events:
+        if (result := event.result) is not None:
+            event = replace(event, result=replace(result, timings=replace(result.timings, start_s=start_s)))
+        yield event
 
 
 def answer_file(request: ChatRequest, path: Path) -> int:

@@ -6,6 +6,7 @@ Knows: names, units and limits of every field; validates options once. Does not 
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -46,6 +47,12 @@ class Decision:
     source: DecisionSource
 
 
+_NUMBERS: dict[str, type] = {
+    **dict.fromkeys(("max_tokens", "top_k", "seed", "think_tokens", "min_think_tokens"), numbers.Integral),
+    **dict.fromkeys(("temperature", "top_p", "deadline_s"), numbers.Real),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class AnswerOptions:
     """What a caller may ask of one answer; the CLI flags are these fields. None means: the model's own default.
@@ -67,6 +74,11 @@ class AnswerOptions:
     tools: Sequence[Mapping[str, Any]] = ()  # OpenAI-style function definitions that the model may call
 
     def __post_init__(self) -> None:
+        for name, kind in _NUMBERS.items():
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, kind)):
+                what = "a whole number" if kind is numbers.Integral else "a number"
+                raise UsageError(f"{name} is {value!r}; use {what}.")
         if self.think not in ("auto", "on", "off"):
             raise UsageError(f"think is {self.think!r}; use auto, on or off.")
         if self.max_tokens is not None and self.max_tokens < 1:
@@ -137,8 +149,9 @@ class Usage:
 class Timings:
     """Seconds of one answer, by stage; a request counts from when its first event is asked for.
 
-    ``queue_s``: from the request until the engine was free. ``ttft_s``: from the request to the first visible (thinking
-    or answer) text.
+    ``start_s``: from the start of the process until it began to load, of a command with a deadline; it is no part of
+    any other. ``queue_s``: from the request until the engine was free. ``ttft_s``: from the request to the first
+    visible (thinking or answer) text.
     """
 
     queue_s: float = 0.0
@@ -150,6 +163,7 @@ class Timings:
     answer_s: float = 0.0
     total_s: float = 0.0
     decode_tokens_per_s: float = 0.0
+    start_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,9 @@ WindowTokens = Annotated[int | None, typer.Option("--window-tokens", help="Token
 HeldOut = Annotated[int | None, typer.Option("--held-out", help="Windows to measure the result on. [default: 2]")]
 FileFormats = Annotated[
     list[str] | None,
-    typer.Option("--format", metavar="gguf|onnx", help="What to write; may be given several times. [default: gguf]"),
+    typer.Option(
+        "--format", metavar="gguf|onnx|awq", help="What to write; may be given several times. [default: gguf]"
+    ),
 ]
 
 _CALIBRATED_ONLY = ("refine", "windows", "window_tokens", "held_out")
@@ -93,8 +95,8 @@ def quantize(
     given |= {"asymmetric": asymmetric, "windows": windows, "window_tokens": window_tokens, "held_out": held_out}
     given |= {"file_formats": file_formats}
     made = make_bundle(
-        source, bundle, given, wide=wide, calibration=calibration, name=name, dialect=dialect, origin=origin,
-        replace=replace,
+        source, bundle, given | {"file_formats": file_formats}, wide=wide, calibration=calibration, name=name,
+        dialect=dialect, origin=origin, replace=replace,
     )  # fmt: skip
     typer.echo(f"{made.path}: {sum(record.bytes for record in made.manifest.files.values()):,} bytes.")
     if quality := made.manifest.report.get("quality"):

@@ -5,8 +5,9 @@ Knows: where the answer begins, what its shape allows next, and how it ends. Doe
 
 What leads from the thoughts to the answer is forced, so that no token of the answer is chosen unshaped; a token that
 runs from one into the other counts as the end of what stands before. In the document the model's own choice is taken
-where it is allowed, else the best that is. Where a document breaks off, its shortest end is written behind it: that
-takes no step of the model, for nothing follows.
+where it is allowed, else the best that is; one that would rather end or go to a new line behind a value has it closed,
+instead of being led on to names and values it has no words for. Where a document breaks off, its shortest end is
+written behind it: that takes no step of the model, for nothing follows.
 """
 
 from __future__ import annotations
@@ -33,17 +34,19 @@ class DocumentLoop(TokenLoop):
     """A ``TokenLoop`` whose answer follows ``shape``; ``document`` says afterwards what became of it."""
 
     def __init__(self, *arguments: Any, shape: AnswerShape, sampler: Sampler, **options: Any) -> None:
+        self._is_timed = options["is_limited"]
         super().__init__(*arguments, sampler=_ShapedSampler(sampler, self._choose), **options)  # type: ignore[arg-type]
         self.document = "cut"
         self._shape = shape
         self._is_limited = True  # a model that stops in mid-thought is made to answer
         self._in_document = False
+        first_end_s = shape.end_s  # the deadline that is kept already leaves so much
+        self._deadline_clock = lambda: self._clock() + shape.end_s - first_end_s
 
     def run(self) -> Iterator[Piece]:
         decoder = _DocumentDecoder(self._model.tokenizer, self)
-        self.finish_reason = yield from self._loop(decoder)
-        if self._guard is not None:
-            yield from self._say(self._guard.flush())
+        self.finish_reason = yield from self._loop_to_end(decoder)
+        yield from self._say(self._bans.flush())
         if not self._in_document:
             yield from self._parser.flush()
             if self.finish_reason == "stopped":
@@ -58,8 +61,12 @@ class DocumentLoop(TokenLoop):
 
     def take(self, token: int) -> None:
         """``token`` was accepted."""
-        if self._in_document:
-            self._shape.take(token, self._model.tokenizer.token_bytes(token))
+        if not self._in_document:
+            return
+        self._shape.take(token, self._model.tokenizer.token_bytes(token))
+        if self._is_timed and self._shape.has_grown:
+            self._shape.measure_end()
+            self._controller.forced()  # the time was no step's
 
     def _choose(self, sampler: Sampler, logits: NDArray[np.float32], banned: Sequence[int]) -> int:
         """The next token; a stop token at the end of the document and of what stands before it."""
@@ -73,7 +80,13 @@ class DocumentLoop(TokenLoop):
             return token
         if shape.can_end and (shape.is_begun or token in stop_ids):
             return min(stop_ids)
+        if self._wants_no_more(token) and (brackets := shape.brackets):
+            return self._forced_text.encode(brackets[0])[0]
         return sampler.pick(shape.masked(logits), banned)
+
+    def _wants_no_more(self, token: int) -> bool:
+        """Whether ``token``, which is not allowed, is no word of a document: an end, or white space."""
+        return token in self._model.stop_ids or not self._model.tokenizer.token_bytes(token).strip()
 
     def _runs_into_answer(self, token: int) -> bool:
         """Whether ``token`` has words of an answer in it that nothing has shaped."""
@@ -81,7 +94,7 @@ class DocumentLoop(TokenLoop):
         return any(piece.kind == "answer" and piece.text.strip() for piece in copy(self._parser).feed(text))
 
     def _words(self, is_end: bool, action: Action, decoder: TextDecoder) -> str | None:
-        if is_end and not self._owes_thinking:
+        if is_end and not self._owes_thinking():
             return self._answer_opening() or None
         return super()._words(is_end, action, decoder)
 

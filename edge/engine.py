@@ -189,6 +189,8 @@ class Engine:
         """How many threads the next answer with this deadline (None: without one) will use, and why."""
         if not self._chooses_threads:
             return ThreadChoice(self._most_threads, "asked for")
+        if not self.model.backend.changes_threads_freely:
+            return ThreadChoice(self._most_threads, "this backend would have to open the model again to use fewer")
         return self._pace.choose_threads(self._most_threads, deadline_s)
 
     def close(self) -> None:
@@ -250,7 +252,8 @@ class Engine:
 
     def _ended_in_the_queue(self, waited: Waited, *, is_stopped: bool) -> StreamEvent:
         """The end of a request whose turn never came: the device was not touched, and no mode was decided."""
-        why = "it was stopped before its turn came" if is_stopped else "the deadline passed before its turn came"
+        before = "its turn came" if waited.queue_s > waited.load_s else "the model was loaded"
+        why = "it was stopped before its turn came" if is_stopped else f"the deadline passed before {before}"
         decision = Decision(None, why, "asked" if is_stopped else "deadline")
         log, model = AnswerLog(self._clock, waited), self.model
         result = log.finish(decision, "stopped" if is_stopped else "deadline", model.name, model.backend.name)

@@ -9,12 +9,14 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 CPU_FOLDER = "sys/devices/system/cpu"
 CPU_DESCRIPTION_BYTES = 8192  # of /proc/cpuinfo: its first processors; all of it is slow to read on a large server
+WEIGHT_BYTES_A_THREAD = 2**25  # below that threads wait for each other longer than they compute; see docs/LOG.md
 FAST_BY_CAPACITY = 0.5  # cpu_capacity compares whole cores: an A55 beside an A76 has 0.4, a phone's middle core 0.65
 FAST_BY_FREQUENCY = 0.8  # hertz alone flatter a small core: the same A55 has 0.75
 
@@ -37,6 +39,10 @@ class Machine:
         """One thread for each fast core, within the cgroup's limit: more would wait for the slow ones."""
         allowed = len(self.fast_cores) if self.cpu_limit is None else int(self.cpu_limit)
         return max(1, min(len(self.fast_cores), allowed))
+
+    def threads_for(self, weight_bytes: int) -> int:
+        """The default for a model with so many bytes of weights: fewer threads where there is little to share."""
+        return min(self.default_threads, 1 + weight_bytes // WEIGHT_BYTES_A_THREAD)
 
 
 def describe_machine(root: Path = Path("/")) -> Machine:
@@ -158,3 +164,12 @@ def _read(path: Path, num_bytes: int = -1) -> str:
             return file.read(num_bytes).decode(errors="replace")
     except OSError:
         return ""
+
+
+def process_age_s() -> float:
+    """Seconds since this process was started, to a hundredth; 0 where the system does not say."""
+    try:
+        fields = Path("/proc/self/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+        return max(time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / os.sysconf("SC_CLK_TCK"), 0.0)
+    except (OSError, ValueError, IndexError, AttributeError):
+        return 0.0

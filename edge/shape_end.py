@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 NUM_BYTES = 256
-LONGEST_END, LONGEST_VALUE = 512, 16  # bytes in all, and more for each name; a longer greedy end goes in circles
+LONGEST_END, LONGEST_VALUE = 512, 16  # bytes in all, and more for each name and level; a longer end goes in circles
 MOST_NODES = 1000  # of a search: a fraction of a second
 LARGE_CHOICE = 40  # bytes: beyond it one of each sort stands for all
 
@@ -20,7 +20,11 @@ def _order(first: bytes, last: bytes = b"") -> bytes:
 
 
 IN_STRING = _order(b'"0', last=b"\\")
-ORDERS = (_order(b'}],0123456789ntf":-[{'), _order(b'}],0123456789ntf":-{['))  # outside of strings
+ORDERS = (  # outside of strings: JSON, an object rather than an array, and other languages
+    _order(b'}],0123456789ntf":-[{'),
+    _order(b'}],0123456789ntf":-{['),
+    _order(b")}]>;.,", last=b"([{<"),
+)
 
 
 def close_json(matcher: Any, written: bytes, names: Sequence[str], order: bytes) -> bytes | None:
@@ -30,9 +34,10 @@ def close_json(matcher: Any, written: bytes, names: Sequence[str], order: bytes)
     """
     matcher, place, end = matcher.deep_copy(), _JsonPlace(), bytearray()
     openings = [f'{name}"'.encode() for name in names]
-    longest = LONGEST_END + sum(len(name) + LONGEST_VALUE for name in openings) * LONGEST_VALUE
     for byte in written:
         place.feed(byte)
+    level = LONGEST_VALUE + sum(len(name) + LONGEST_VALUE for name in openings)
+    longest = LONGEST_END + level * (LONGEST_VALUE + place.depth)
     while not matcher.is_accepting():
         found = next((name for name in openings if place.begins_name and _takes(matcher, name)), b"")
         if not found:
@@ -65,6 +70,11 @@ class _JsonPlace:
         self._is_escaped = False
         self._open: list[int] = []
         self._before = 0  # the last byte outside of strings
+
+    @property
+    def depth(self) -> int:
+        """How many objects and arrays are open."""
+        return len(self._open)
 
     def feed(self, byte: int) -> None:
         self.begins_name = False

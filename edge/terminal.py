@@ -121,6 +121,8 @@ def closing_line(answer: Answer) -> str:
     if timings.ttft_s:
         parts.append(f"first token {timings.load_s + timings.ttft_s:.2f} s")
     parts.append(f"{timings.decode_tokens_per_s:.0f} tokens/s")
+    if timings.start_s:
+        parts.append(f"{timings.load_s + timings.total_s:.2f} s in all, after {timings.start_s:.2f} s to start")
     ending = ENDINGS.get(answer.finish_reason, "")
     if answer.document == "cut":
         parts.append(f"no valid document: {ending or 'the model ended by itself'}")

@@ -1,14 +1,13 @@
 """The loop that makes an answer: sample, count, decode, guard, parse, evaluate; one token at a time.
 
-Knows: tokens, the parser's phase, and which tags are banned in it. Does not know: messages, modes, timings or sessions.
+Knows: tokens, the parser's phase, and what is to be forced. Does not know: messages, modes, timings or sessions, or
+which tags are banned when (``token_bans``).
 
-Once it is settled that there is no (more) thinking, the think tags are banned, and where there is to be thinking, the
-tags that would end it before the first thought: by id where a tag is one token, and on text in every case; a tag that
-got spelt out all the same is unsaid, and its first token is banned in that place. When the model's judge has set its
-marker, the fixed text up to the first word of thinking or answer is forced, as it is where a mode is forced beforehand.
-The controller sees every token before it is accepted; what it asks for is done here: thinking is closed by forced
-tokens, which stand where the token in hand would have stood. Thinking that must go on longer is treated the same way:
-the tag that ends it is unsaid, and a line that goes on is forced.
+A tag that is banned and got spelt out all the same is unsaid, and its first token is banned in that place. When the
+model's judge has set its marker, the fixed text up to the first word of thinking or answer is forced, as it is where a
+mode is forced beforehand. The controller sees every token before it is accepted; what it asks for is done here:
+thinking is closed by forced tokens, which stand where the token in hand would have stood. Thinking that must go on
+longer is treated the same way: the tag that ends it is unsaid, and a line that goes on is forced.
 """
 
 from __future__ import annotations
@@ -18,8 +17,8 @@ from threading import Event
 from typing import TYPE_CHECKING
 
 from edge.chat_types import DocumentState, FinishReason
-from edge.tag_guard import TagGuard
 from edge.think.controller import Action, Cause, Stage
+from edge.token_bans import TokenBans
 from models.errors import ContextFullError
 from models.tokenizer import TextDecoder
 
@@ -37,8 +36,8 @@ class TokenLoop:
 
     ``decided`` is the decision made beforehand (None: the model's judge has the word). ``parser`` has been fed what
     was forced. ``limit`` is a number of generated tokens, or None for no limit but the context. ``controller`` reads
-    ``tokens``, and ``least_thinking`` is how many of them thinking must have; ``is_limited``:
-    a model that stops in mid-thought is made to answer. ``stop`` ends the answer and
+    ``tokens``, ``least_thinking`` is how many of them thinking must have, and ``most_judging`` how many a judgement may
+    have; ``is_limited``: a model that stops in mid-thought is made to answer. ``stop`` ends the answer and
     ``stop_thinking`` the thinking, from any thread. ``clock`` gives seconds.
     """
 
@@ -56,6 +55,7 @@ class TokenLoop:
         decided: bool | None,
         limit: int | None,
         least_thinking: int,
+        most_judging: int,
         is_limited: bool,
         stop: Event,
         stop_thinking: Event,
@@ -75,78 +75,73 @@ class TokenLoop:
         self._decided = decided
         self._end = len(tokens) + (limit if limit is not None else model.backend.context_size)
         self._least_thinking = least_thinking
+        self._most_judging = most_judging
         self._is_limited = is_limited
         self._stop = stop
         self._stop_thinking = stop_thinking
-        self._clock = clock
+        self._clock = self._deadline_clock = clock  # the latter runs ahead by what is still to be done at the end
         self._has_thought = parser.phase == "thinking"
         self._thinking_start = len(tokens)
-        self._guard: TagGuard | None = None
-        self._guards_answer = False  # against thinking
-        self._guards_thinking = False  # against its end, while it is shorter than asked for
-        self._waits_for_thought = False
-        self._banned: tuple[int, ...] = ()
-        self._banned_here: dict[int, tuple[int, ...]] = {}  # position -> first tokens of tags that were unsaid there
+        self._bans = TokenBans(model, self._owes_thinking)
 
     def run(self) -> Iterator[Piece]:
         """Yield pieces of text as they come; ``finish_reason`` says afterwards why there are no more."""
         decoder = TextDecoder(self._model.tokenizer)
-        self.finish_reason = yield from self._loop(decoder)
+        self.finish_reason = yield from self._loop_to_end(decoder)
         if self.finish_reason in ("deadline", "loop"):  # half a character is no text
             decoder.drop()
-        rest = decoder.flush()
-        if self._guard is not None:
-            safe, num_unsaid = self._guard.feed(rest)
-            rest = safe if num_unsaid else safe + self._guard.flush()
-        yield from self._say(rest)
+        yield from self._say(self._bans.flush(decoder.flush()))
         yield from self._parser.flush()
+
+    def _loop_to_end(self, decoder: TextDecoder) -> Generator[Piece, None, FinishReason]:
+        try:
+            return (yield from self._loop(decoder))
+        except ContextFullError:
+            return "context"
 
     def _loop(self, decoder: TextDecoder) -> Generator[Piece, None, FinishReason]:
         # Names are bound once: for a small model this loop costs nearly as much as the model does.
         backend, sequence, tokens, parser = self._model.backend, self._sequence, self._tokens, self._parser
         logits, append, pick, decode = backend.logits, backend.append, self._sampler.pick, decoder.feed
         stop_ids, counts, say, is_stopped = self._model.stop_ids, self._log.tokens, self._say, self._stop.is_set
-        see, clock, wants_answer = self._controller.see, self._clock, self._stop_thinking.is_set
-        banned_here = self._banned_here
+        see, clock, wants_answer = self._controller.see, self._deadline_clock, self._stop_thinking.is_set
+        bans, feed = self._bans, self._bans.feed
         phase, thinks, stage, text = parser.phase, parser.think, self._enter_stage(), ""
         while len(tokens) < self._end:
             if is_stopped():
                 return "stopped"
-            banned = self._banned + banned_here.get(len(tokens), ()) if banned_here else self._banned
+            banned = bans.at(len(tokens))
             token = pick(logits(sequence, banned), banned)
             action = see(clock(), stage, text, wants_answer())
+            if stage == "judge" and action == "go":
+                action = self._see_judgement()
             if action != "go" or token in stop_ids:
                 end = self._finish(token in stop_ids, action, stage)
                 if end is not None:
                     return end
                 if words := self._words(token in stop_ids, action, decoder):
-                    try:
-                        yield from self._force(words)
-                    except ContextFullError:
-                        return "context"
+                    yield from self._force(words)
                     phase, thinks, stage, text = parser.phase, parser.think, self._enter_stage(), ""
                     continue
                 if token in stop_ids:
                     return "stop"
             tokens.append(token)
             counts[stage] += 1
-            text = decode(token)
-            if self._guard is not None:
-                text, num_unsaid = self._guarded(text)
-                if num_unsaid:
-                    yield from say(text)
-                    decoder.flush()
-                    counts[stage] -= num_unsaid
-                    self._unsay(num_unsaid)
-                    text = ""
-                    if self._guards_thinking:
-                        yield from self._force(self._forced_text.wait(self._said))
-                    continue
+            text, num_unsaid = feed(decode(token))
+            if num_unsaid:
+                yield from say(text)
+                decoder.flush()
+                counts[stage] -= num_unsaid
+                self._unsay(num_unsaid)
+                text = ""
+                if bans.keeps_thinking:
+                    yield from self._force(self._forced_text.wait(self._said))
+                continue
             forced: list[int] = []
             if text:
                 yield from say(text)
-                if self._waits_for_thought and (self._log.text("thinking").strip() or parser.num_calls):
-                    yield from say(self._let_it_end())
+                if bans.waits_for is not None:
+                    yield from say(self._hear_beginning())
                 if parser.phase != phase or parser.think is not thinks:
                     if parser.phase == "done":
                         return "stop"
@@ -156,11 +151,25 @@ class TokenLoop:
                     phase, thinks, stage = parser.phase, parser.think, self._enter_stage()
             if action == "last":
                 return "deadline"
-            try:
-                append(sequence, (token, *forced))
-            except ContextFullError:
-                return "context"
+            append(sequence, (token, *forced))
         return "length"
+
+    def _hear_beginning(self) -> str:
+        """Look whether there is a thought, or a word of an answer, by now; returns the text that was held back."""
+        bans, log, has_called = self._bans, self._log, self._parser.num_calls > 0
+        if bans.waits_for == "answer":
+            has_begun = has_called or bool(log.text("answer").strip())
+            bans.look_for_answer(len(self._tokens), is_open=self._parser.phase == "answer", has_begun=has_begun)
+        elif has_called or log.text("thinking").strip():
+            return bans.thought_came()
+        return ""
+
+    def _see_judgement(self) -> Action:
+        """The controller leaves a judgement to the clock; one that does not come to its end is cut short by count."""
+        if self._log.tokens["judge"] < self._most_judging:
+            return "go"
+        self._controller.cause = "budget"
+        return "hard"
 
     def _finish(self, is_end: bool, action: Action, stage: Stage) -> FinishReason | None:
         """Why the answer ends before the token in hand, or None."""
@@ -172,10 +181,9 @@ class TokenLoop:
 
     def _words(self, is_end: bool, action: Action, decoder: TextDecoder) -> str | None:
         """What is to be forced instead of the token in hand; None: nothing, or not in the middle of a character."""
-        if is_end and self._owes_thinking:
+        if is_end and self._owes_thinking():
             return self._forced_text.wait(self._said)
-        is_between = decoder.is_whole and (self._guard is None or not self._guard.is_holding)
-        if action == "last" or not is_between:
+        if action == "last" or not decoder.is_whole or self._bans.is_holding:
             return None
         words = self._forced_text.closing(self._parser, is_soft=action == "soft", said=self._said)
         if words is not None:
@@ -193,15 +201,6 @@ class TokenLoop:
         self._controller.forced()
         return self._say(words)
 
-    def _guarded(self, text: str) -> tuple[str, int]:
-        """``text`` through the guard; the one that keeps thinking from ending goes when there was enough of it."""
-        assert self._guard is not None
-        if self._guards_thinking and not self._owes_thinking and not self._guard.is_holding:
-            self._guard, self._guards_thinking = None, False
-            return text, 0
-        return self._guard.feed(text)
-
-    @property
     def _owes_thinking(self) -> bool:
         """Whether the thinking is under way and shorter than it must be."""
         return self._parser.phase == "thinking" and len(self._tokens) - self._thinking_start < self._least_thinking
@@ -225,32 +224,14 @@ class TokenLoop:
         self._has_thought = self._has_thought or phase == "thinking"
         is_over = thinks is False or (self._has_thought and phase != "thinking")
         if is_over:
-            if not self._guards_answer:
-                self._guard = TagGuard(self._model.dialect.think_tags)
-                self._guards_answer, self._guards_thinking, self._waits_for_thought = True, False, False
-                self._banned = self._model.think_tag_ids
+            self._bans.begin_answer(len(self._tokens), is_open=phase == "answer")
         elif phase == "thinking" and not self._log.text("thinking").strip():
-            self._wait_for_thought()
+            self._bans.wait_for_thought()
         stage: Stage = "answer" if is_over or phase == "answer" else "thinking"
         if thinks is None and phase in ("judge", "gap"):
             stage = "judge"
         self._log.enter(stage)
         return stage
-
-    def _wait_for_thought(self) -> None:
-        """Thinking that was decided on must not be over before it began."""
-        closers = self._model.dialect.think_closers
-        ids = (self._model.tokenizer.token_id(tag) for tag in closers)
-        self._waits_for_thought, self._guard = True, TagGuard(closers)
-        self._banned = (*(token for token in ids if token is not None), *self._model.stop_ids)
-
-    def _let_it_end(self) -> str:
-        """There is a thought now; returns the text that the guard held back."""
-        held = self._guard.flush() if self._guard is not None else ""
-        self._waits_for_thought, self._guard, self._banned = False, None, ()
-        if self._owes_thinking:
-            self._guard, self._guards_thinking = TagGuard(self._model.dialect.think_closers), True
-        return held
 
     def _force_opening(self) -> list[int]:
         """The tokens of the fixed text behind the judge's marker, none where the model has gone on in its own way."""
@@ -270,7 +251,7 @@ class TokenLoop:
     def _unsay(self, num_tokens: int) -> None:
         """Take back the last tokens, of which the backend has not seen the very last; ban the first of them there."""
         position = len(self._tokens) - num_tokens
-        self._banned_here[position] = (*self._banned_here.get(position, ()), self._tokens[position])
+        self._bans.unsaid(position, self._tokens[position])
         del self._tokens[position:]
         self._controller.forced()
         if num_tokens > 1:

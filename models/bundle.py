@@ -17,7 +17,15 @@ from dataclasses import replace as with_changes
 from pathlib import Path
 
 from models.errors import BundleError
-from models.files import json_bytes, read_json_object, sha256_of, sync_file, sync_folder, write_bytes_atomically
+from models.files import (
+    disk_reason,
+    json_bytes,
+    read_json_object,
+    sha256_of,
+    sync_file,
+    sync_folder,
+    write_bytes_atomically,
+)
 from models.manifest import MANIFEST_NAME, FileRecord, Manifest, manifest_from_json, manifest_to_json
 from models.spec import ModelSpec
 
@@ -134,7 +142,7 @@ def write_bundle(
             _finish(folder, manifest, roles, report_page)
             _swap_in(folder, target)
     except OSError as exc:
-        raise BundleError(f"{target} cannot be written: {exc.strerror or exc}; nothing was changed there.") from exc
+        raise BundleError(f"{target} cannot be written: {disk_reason(exc)}; nothing was changed there.") from exc
     return open_bundle(target)
 
 

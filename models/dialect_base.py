@@ -206,9 +206,16 @@ class Dialect:
         return tuple(text for text, tag in self.tags.items() if tag.leads_to in ("judge", "thinking") or tag.think)
 
     @property
+    def no_answer_texts(self) -> tuple[str, ...]:
+        """Every control text but the tags that open an answer: none of them is a word of one."""
+        return tuple(
+            text for text in self.control_texts if text not in self.tags or self.tags[text].leads_to != "answer"
+        )
+
+    @property
     def think_closers(self) -> tuple[str, ...]:
-        """The tags that end thinking: banned until there is a thought."""
-        return tuple(text for text, tag in self.tags.items() if tag.closes == "thinking")
+        """The tags that end thinking, also by opening the answer: banned until there is a thought."""
+        return tuple(text for text, tag in self.tags.items() if tag.closes == "thinking" or tag.leads_to == "answer")
 
     @property
     def answer_opening(self) -> str:

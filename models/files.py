@@ -53,6 +53,11 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def disk_reason(exc: OSError) -> str:
+    """Why a file could not be written, for a sentence; numpy tells of a full disk only in counts of bytes."""
+    return exc.strerror or f"the disk took only a part ({exc}), is it full?"
+
+
 def sha256_of(path: Path) -> str:
     """The sha256 of a file, 64 lower-case hexadecimal digits. Raises OSError when it cannot be read."""
     digest = hashlib.sha256()

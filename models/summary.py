@@ -79,8 +79,8 @@ def layers_title(manifest: Manifest) -> str:
 
 
 def percent(error: float) -> str:
-    """A relative error with three digits, without the sign: ``4.75``."""
-    return f"{100 * error:.3g}"
+    """A relative error with three digits, without the sign: ``4.70``."""
+    return f"{100 * error:#.3g}".rstrip(".")
 
 
 def _model_facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
@@ -121,7 +121,7 @@ def _quality_facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
     yield "perplexity", f"{after:.5g} (the float model's {before:.5g})"
     yield "KL divergence to the float model", f"{divergence:.3g} nats a token"
     if quality.get("reply_divergence") is not None:
-        yield "of that on the model's own words", f"{_number(quality, 'quality', 'reply_divergence'):.3g} nats a token"
+        yield "the same on the model's own words", f"{_number(quality, 'quality', 'reply_divergence'):.3g} nats a token"
     yield "same likeliest token", f"{100 * same:.2f} %"
     yield "measured on", f"{num_tokens:,.0f} tokens that were not calibrated on"
 

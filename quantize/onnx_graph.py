@@ -7,8 +7,8 @@ Inputs and outputs, named as onnxruntime-genai wants them, float32 where nothing
 
     input_ids                (batch, length) int64: the tokens of this call
     attention_mask           (batch, total) int64: ones for the tokens that the cache holds before this call and then
-                             for those of this call, so that total - length is where they begin; in a call that begins
-                             at 0, rows shorter than others end in zeros
+                             for those of this call, so that total - length is where they begin; a row that holds
+                             fewer tokens than others ends in zeros
     past_key_values.N.key    (batch, key heads, past, head_dim), and .value, for every block N
     present.N.key            (batch, key heads, present, head_dim), and .value
     logits                   (batch, 1, vocab_size): after the last token of every row
@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING
 from models.families import family_of
 from models.spec import ModelSpec, TensorPlace
 from quantize.decoder import frequencies_of, split_places
-from quantize.onnx_nodes import CONTRIB, DataTensors, Dimensions, GraphBuilder
+from quantize.onnx_nodes import CONTRIB, DataTensors, GraphBuilder, Values
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -52,23 +52,23 @@ def build_model(spec: ModelSpec, data: DataTensors, num_positions: int, accuracy
     next_norms = [*(block["attention_norm"] for block in blocks[1:]), outside["final_norm"]]
     for layer, (block, next_norm) in enumerate(zip(blocks, next_norms, strict=True)):
         mixed = _add_attention(graph, spec, layer, block, normed, shared)
-        normed, hidden = _add_and_norm(
-            graph, spec, f"{layer}.feed_forward_norm", hidden, mixed, block["feed_forward_norm"]
-        )
+        norm = block["feed_forward_norm"]
+        normed, hidden = _add_and_norm(graph, spec, f"{layer}.feed_forward_norm", hidden, mixed, norm)
         product = _add_feed_forward(graph, layer, block, normed)
         normed, hidden = _add_and_norm(graph, spec, f"{layer}.next_norm", hidden, product, next_norm)
     last = graph.node("GatherND", "last_token", [normed, shared.last], batch_dims=1)
     head = table if spec.has_tied_head else data.weights[outside["head"]]
     graph.linear("logits", head, last)
-    tokens: dict[str, Dimensions] = {"input_ids": ("batch", "length"), "attention_mask": ("batch", "total")}
-    logits: dict[str, Dimensions] = {"logits": ("batch", 1, spec.vocab_size)}
-    return graph.finish(tokens | _cache(spec, PAST_NAME, "past"), logits | _cache(spec, PRESENT_NAME, "present"))
+    inputs = {"input_ids": ("INT64", ("batch", "length")), "attention_mask": ("INT64", ("batch", "total"))}
+    outputs = {"logits": ("FLOAT", ("batch", 1, spec.vocab_size))}
+    past, present = _cache(spec, PAST_NAME, "past"), _cache(spec, PRESENT_NAME, "present")
+    return graph.finish({**inputs, **past}, {**outputs, **present})
 
 
-def _cache(spec: ModelSpec, name: str, length: str) -> dict[str, Dimensions]:
-    """One side of the cache: its names, and the dimensions of each."""
+def _cache(spec: ModelSpec, name: str, length: str) -> Values:
+    """One side of the cache."""
     names = [f"{name}.{layer}.{part}" for layer in range(spec.num_layers) for part in ("key", "value")]
-    return {each: ("batch", spec.num_kv_heads, length, spec.head_dim) for each in names}
+    return {each: ("FLOAT", ("batch", spec.num_kv_heads, length, spec.head_dim)) for each in names}
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,13 +184,6 @@ def _add_and_norm(
 ) -> tuple[str, str]:
     """The norm of ``hidden`` + ``added``, and their sum."""
     total = f"{name}.sum"
-    inputs = [hidden, added, graph.array(graph.data.norms[norm])]
-    normed = graph.node(
-        "SkipSimplifiedLayerNormalization",
-        name,
-        inputs,
-        CONTRIB,
-        more_outputs=["", "", total],
-        epsilon=spec.norm_eps,
-    )
-    return normed, total
+    operator, unused = "SkipSimplifiedLayerNormalization", ""
+    inputs, more_outputs = [hidden, added, graph.array(graph.data.norms[norm])], [unused, unused, total]
+    return graph.node(operator, name, inputs, CONTRIB, more_outputs=more_outputs, epsilon=spec.norm_eps), total

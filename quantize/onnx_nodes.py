@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 CONTRIB = "com.microsoft"
 OPSET, IR_VERSION = 23, 10  # 23 is the first with RMSNormalization
-Dimensions = Sequence[str | int]
+# By name, the type as onnx calls it and the dimensions of each input or output.
+Values = Mapping[str, tuple[str, Sequence[str | int]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ class GraphBuilder:
         **attributes: Any,
     ) -> str:
         if "to" in attributes:
-            attributes["to"] = self._onnx.TensorProto.DataType.Value(attributes["to"])
+            attributes["to"] = self._type(attributes["to"])
         helper = self._onnx.helper
         outputs = [name, *more_outputs]
         self._nodes.append(helper.make_node(operator, inputs, outputs, name, domain=domain, **attributes))
@@ -84,8 +85,7 @@ class GraphBuilder:
         """A scalar or a list that stands in the graph itself."""
         numbers = values if isinstance(values, Sequence) else [values]
         shape = (len(numbers),) if isinstance(values, Sequence) else ()
-        kind = self._onnx.TensorProto.DataType.Value(type_name)
-        self._initializers[name] = self._onnx.helper.make_tensor(name, kind, shape, numbers)
+        self._initializers[name] = self._onnx.helper.make_tensor(name, self._type(type_name), shape, numbers)
         return name
 
     def integers(self, name: str, values: int | Sequence[int]) -> str:
@@ -95,7 +95,7 @@ class GraphBuilder:
         """An initializer over an array of the data file, seen under another name and shape if they are given."""
         tensor = self._onnx.TensorProto(
             name=name or array.name,
-            data_type=self._onnx.TensorProto.DataType.Value(array.type_name),
+            data_type=self._type(array.type_name),
             dims=shape or array.shape,
             data_location=self._onnx.TensorProto.EXTERNAL,
         )
@@ -139,21 +139,21 @@ class GraphBuilder:
     def _scales_and_zeros(self, weight: DataWeight) -> list[str]:
         return [self.array(array) for array in (weight.scales, weight.zeros) if array is not None]
 
-    def finish(self, inputs: Mapping[str, Dimensions], outputs: Mapping[str, Dimensions]) -> ModelProto:
-        """The whole model; int64 is what has two dimensions, float32 all else."""
-        helper, types = self._onnx.helper, self._onnx.TensorProto
+    def finish(self, inputs: Values, outputs: Values) -> ModelProto:
+        """The whole model."""
+        helper = self._onnx.helper
 
-        def values(named: Mapping[str, Dimensions]) -> list[Any]:
-            kinds = (types.INT64 if len(dimensions) == 2 else types.FLOAT for dimensions in named.values())
-            return [
-                helper.make_tensor_value_info(name, kind, dimensions)
-                for kind, (name, dimensions) in zip(kinds, named.items(), strict=True)
-            ]
+        def described(values: Values) -> list[Any]:
+            make = helper.make_tensor_value_info
+            return [make(name, self._type(kind), dimensions) for name, (kind, dimensions) in values.items()]
 
         initializers = list(self._initializers.values())
-        graph = helper.make_graph(self._nodes, "decoder", values(inputs), values(outputs), initializers)
+        graph = helper.make_graph(self._nodes, "decoder", described(inputs), described(outputs), initializers)
         opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(CONTRIB, 1)]
         return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="edge-think")
+
+    def _type(self, name: str) -> int:
+        return int(self._onnx.TensorProto.DataType.Value(name))
 
 
 def import_onnx() -> ModuleType:

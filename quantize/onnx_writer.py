@@ -1,7 +1,7 @@
-"""Quantized tensors and spec as an ONNX graph, the data file beside it, and the settings of onnxruntime-genai.
+"""Quantized tensors as an ONNX graph with its data file, in a folder that onnxruntime-genai loads.
 
-Knows: how the data file is filled, what stands in genai_config.json. Does not know: how weights were rounded; a writer
-re-lays and never quantizes. Rows go to the disk as they come, so memory holds a chunk, and files may be of any size.
+Knows: how the data file is filled. Does not know: how weights were rounded; a writer re-lays and never quantizes. Rows
+go to the disk as they come, so memory holds a chunk, and the file may be of any size.
 """
 
 from __future__ import annotations
@@ -15,19 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import UsageError
-from models.families import family_of
 from models.files import json_bytes
-from models.spec import ModelSpec, TensorPlace
-from quantize.onnx_graph import PAST_NAME, PRESENT_NAME, build_model
+from models.spec import TensorPlace
+from quantize.genai_files import GENAI_NAME, ONNX_NAME, genai_config, num_positions
+from quantize.hub_files import TOKENIZER_CONFIG_NAME, tokenizer_config
+from quantize.onnx_graph import build_model
 from quantize.onnx_layout import OnnxRows, onnx_rows
 from quantize.onnx_nodes import DataArray, DataTensors, DataWeight, import_onnx
 from quantize.stored import ModelFacts, Stored, TensorFormat, format_of
 
-ONNX_NAME, DATA_NAME = "model.onnx", "model.onnx.data"
-GENAI_NAME, TOKENIZER_CONFIG_NAME = "genai_config.json", "tokenizer_config.json"
-FAST_LEVEL, EXACT_LEVEL = 4, 1  # of accuracy: activations rounded to int8, or kept in float32
-MOST_POSITIONS = 32768  # a table of angles for the 262144 that some models name takes as much room as their embedding
-MOST_TOKENS = 4096  # what onnxruntime-genai makes room for unless told otherwise; it takes the room at once
+DATA_NAME = "model.onnx.data"
+ACCURACY_LEVEL = 4  # of MatMulNBits: activations rounded to int8, which is fastest; 1 would compute in float32
 _ALIGNMENT = 64  # bytes; where an array may begin
 _TYPES: dict[str, np.dtype[Any]] = {"FLOAT": np.dtype("<f4"), "UINT8": np.dtype(np.uint8)}
 
@@ -45,16 +43,10 @@ def check_onnx_tensors(formats: Mapping[TensorPlace, TensorFormat]) -> None:
 class OnnxWriter:
     """A quantize.writers.BundleWriter of a graph, its data file, and what onnxruntime-genai wants beside them."""
 
-    def __init__(
-        self,
-        folder: Path,
-        facts: ModelFacts,
-        formats: Mapping[TensorPlace, TensorFormat],
-        accuracy_level: int = FAST_LEVEL,
-    ) -> None:
+    def __init__(self, folder: Path, facts: ModelFacts, formats: Mapping[TensorPlace, TensorFormat]) -> None:
         """Begin the data file in ``folder``. Raises ModelError when the ``onnx`` package is missing."""
         import_onnx()
-        self._folder, self._facts, self._formats, self._accuracy_level = folder, facts, formats, accuracy_level
+        self._folder, self._facts, self._formats = folder, facts, formats
         self._places = iter(formats)
         self._place = next(self._places, None)
         self._num_rows = 0  # of the current place, that are written
@@ -82,7 +74,7 @@ class OnnxWriter:
         spec = self._facts.spec
         self._data.flush()
         tensors = DataTensors(DATA_NAME, self._weights, self._norms)
-        model = build_model(spec, tensors, num_positions(spec), self._accuracy_level)
+        model = build_model(spec, tensors, num_positions(spec), ACCURACY_LEVEL)
         (self._folder / ONNX_NAME).write_bytes(model.SerializeToString(deterministic=True))
         (self._folder / GENAI_NAME).write_bytes(json_bytes(genai_config(self._facts)))
         (self._folder / TOKENIZER_CONFIG_NAME).write_bytes(json_bytes(tokenizer_config(self._facts)))
@@ -150,71 +142,6 @@ class _DataFile:
 
     def close(self) -> None:
         self._file.close()
-
-
-def num_positions(spec: ModelSpec) -> int:
-    """Tokens that a graph of ``spec`` can hold: those the model was made for, as far as there are angles."""
-    return min(spec.context_length, MOST_POSITIONS)
-
-
-def genai_config(facts: ModelFacts) -> dict[str, Any]:
-    """genai_config.json: what onnxruntime-genai has to know of the graph, and the model's own sampling."""
-    spec, sampling = facts.spec, facts.sampling
-    begin = facts.vocabulary.bos_token_id
-    decoder = {
-        "session_options": {"provider_options": []},
-        "filename": ONNX_NAME,
-        "hidden_size": spec.hidden_size,
-        "head_size": spec.head_dim,
-        "num_hidden_layers": spec.num_layers,
-        "num_attention_heads": spec.num_heads,
-        "num_key_value_heads": spec.num_kv_heads,
-        "inputs": {
-            "input_ids": "input_ids",
-            "attention_mask": "attention_mask",
-            "past_key_names": f"{PAST_NAME}.%d.key",
-            "past_value_names": f"{PAST_NAME}.%d.value",
-        },
-        "outputs": {
-            "logits": "logits",
-            "present_key_names": f"{PRESENT_NAME}.%d.key",
-            "present_value_names": f"{PRESENT_NAME}.%d.value",
-        },
-    }
-    model = {
-        "type": family_of(spec.family).genai_type,
-        "vocab_size": spec.vocab_size,
-        "context_length": num_positions(spec),
-        **({} if begin is None else {"bos_token_id": begin}),
-        "eos_token_id": list(facts.stop_token_ids),
-        "pad_token_id": facts.stop_token_ids[0],
-        "decoder": decoder,
-    }
-    search = {
-        "do_sample": sampling.temperature > 0,
-        "temperature": sampling.temperature or 1.0,
-        "top_k": sampling.top_k,
-        "top_p": sampling.top_p,
-        "max_length": min(num_positions(spec), MOST_TOKENS),
-        "past_present_share_buffer": True,
-    }
-    return {"model": model, "search": search}
-
-
-def tokenizer_config(facts: ModelFacts) -> dict[str, Any]:
-    """tokenizer_config.json: what a tokenizer.json leaves open."""
-    vocabulary = facts.vocabulary
-    begin = vocabulary.bos_token_id
-    end = vocabulary.tokens[facts.stop_token_ids[0]]
-    return {
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "model_max_length": num_positions(facts.spec),
-        "add_bos_token": vocabulary.adds_bos,
-        "bos_token": None if begin is None else vocabulary.tokens[begin],
-        "eos_token": end,
-        "pad_token": end,
-        **({} if vocabulary.chat_template is None else {"chat_template": vocabulary.chat_template}),
-    }
 
 
 def _num_rows(rows: Stored) -> int:

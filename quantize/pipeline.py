@@ -18,7 +18,7 @@ from models.bundle import Bundle, check_target, write_bundle
 from models.checkpoint import Checkpoint, open_checkpoint
 from models.dialect import Dialect, Sampling, detect_dialect
 from models.errors import BundleError, CheckpointError
-from models.files import read_json_object
+from models.files import disk_reason, read_json_object
 from models.manifest import Manifest
 from models.spec import TensorPlace
 from models.tokenizer import BpeChatTokenizer, stop_token_ids
@@ -81,7 +81,7 @@ def quantize_checkpoint(
             bundle = _write(out, checkpoint, recipe, identity, formats, tensors.chunks, report, replace, progress)
             work.remove()
     except OSError as exc:
-        raise BundleError(f"{out} cannot be made: {exc.strerror or exc}; nothing was changed there.") from exc
+        raise BundleError(f"{out} cannot be made: {disk_reason(exc)}; nothing was changed there.") from exc
     return bundle
 
 

@@ -68,7 +68,7 @@ def _grid(axes: _Axes) -> Iterator[str]:
         error = axes.top * number / NUM_LINES
         height = axes.y(error)
         yield f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{height}" y2="{height}"/>'
-        yield f'<text x="{LEFT - 6}" y="{height}" dy="4" text-anchor="end">{percent(error)} %</text>\n'
+        yield f'<text x="{LEFT - 6}" y="{height}" dy="4" text-anchor="end">{100 * error:.3g} %</text>\n'
     step = math.ceil((axes.last - axes.first + 1) / MAX_LABELS)
     for block in range(axes.first, axes.last + 1, step):
         yield f'<text x="{axes.x(block)}" y="{HEIGHT - 7}" text-anchor="middle">{block}</text>\n'

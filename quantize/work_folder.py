@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.checkpoint import Checkpoint
-from models.errors import BundleError
+from models.errors import BundleError, CheckpointError
 from models.files import sync_file, write_bytes_atomically
 from quantize.block import GroupReport, LayerReport, QuantizedBlock
 from quantize.calibrate import Windows
@@ -59,7 +59,8 @@ def run_fingerprint(checkpoint: Checkpoint, recipe: QuantRecipe, windows: Window
 
 
 class WorkFolder:
-    """The folder of one run, locked until it is closed; a context manager that leaves what is finished.
+    """The folder of one run, locked until it is closed; a context manager that leaves what is finished,
+    unless the checkpoint turned out to be broken.
 
     A block is finished when the hidden states after it lie on the disk; those before it are deleted then.
     Raises BundleError where another process works in the folder.
@@ -85,10 +86,12 @@ class WorkFolder:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if isinstance(value, CheckpointError):  # to be fetched again, and then it is another run
+            self.remove()
         os.close(self._handle)
 
     def remove(self) -> None:
-        """Delete everything: the run has ended well."""
+        """Delete everything: the run has ended well, or cannot."""
         shutil.rmtree(self.path, ignore_errors=True)
 
     @property

@@ -14,8 +14,11 @@ from types import MappingProxyType
 from typing import Protocol
 
 from models.spec import TensorPlace
+from quantize.awq_writer import CONFIG_NAME, WEIGHTS_NAME, AwqWriter, check_awq_tensors
+from quantize.genai_files import GENAI_NAME, ONNX_NAME
 from quantize.gguf_writer import GgufWriter
-from quantize.onnx_writer import DATA_NAME, GENAI_NAME, ONNX_NAME, TOKENIZER_CONFIG_NAME, OnnxWriter, check_onnx_tensors
+from quantize.hub_files import GENERATION_CONFIG_NAME, TOKENIZER_CONFIG_NAME
+from quantize.onnx_writer import DATA_NAME, OnnxWriter, check_onnx_tensors
 from quantize.recipe import FileFormat
 from quantize.stored import ModelFacts, Stored, TensorFormat
 
@@ -67,6 +70,16 @@ WRITERS: Mapping[FileFormat, WriterRow] = MappingProxyType(
             },
             OnnxWriter,
             check_onnx_tensors,
+        ),
+        "awq": WriterRow(
+            {
+                WEIGHTS_NAME: "awq",
+                CONFIG_NAME: "awq_config",
+                TOKENIZER_CONFIG_NAME: "tokenizer_config",
+                GENERATION_CONFIG_NAME: "generation_config",
+            },
+            AwqWriter,
+            check_awq_tensors,
         ),
     }
 )

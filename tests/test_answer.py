@@ -12,7 +12,9 @@ from scripted_models import FakeClock, num_tokens, scripted_model
 from edge.answer import stream_answer
 from edge.backends.scripted import ScriptedBackend
 from edge.chat_types import Answer, AnswerOptions, Message, StreamEvent, Think
+from edge.engine import Engine
 from edge.loaded_model import LoadedModel
+from models.dialect import DIALECTS
 from models.errors import PromptError
 
 JUDGED_ON = "hard\n</judge>\n\n<think_on>\n<think>\n3*4 is 12\n</think>\n\n<answer>\n12\n</answer>"
@@ -252,3 +254,35 @@ def test_same_seed_same_answer() -> None:
         return next(event.result.raw for event in events if event.result is not None)
 
     assert sampled(7) == sampled(7) != sampled(8)
+
+
+@pytest.mark.parametrize("has_tag_tokens", [True, False])
+@pytest.mark.parametrize(
+    ("dialect", "early_end"),
+    [
+        ("hipo", ""),
+        ("hipo", "</answer>"),
+        ("hipo", "\n</answer>"),
+        ("hunyuan", "<answer>\n</answer>"),
+        ("hunyuan", "\n</answer>"),
+        ("qwen3", ""),
+        ("qwen3", "\n"),
+    ],
+)
+@pytest.mark.parametrize("think", ["on", "off"])
+def test_an_answer_is_not_over_before_it_began(
+    dialect: str, early_end: str, has_tag_tokens: bool, think: Think
+) -> None:
+    """Made to answer in mid-thought, a model closed the answer at once and had said nothing."""
+    lead = f"hm{DIALECTS[dialect].closings['thinking']}" if think == "on" else ""
+    others = [f"{lead}{early_end.rpartition('<')[0]}12", f"{lead}{early_end.partition('<')[0]}12"]
+    model = scripted_model(lead + early_end, *others, dialect=dialect, has_tag_tokens=has_tag_tokens)
+    answer = Engine(model, clock=FakeClock(0.001)).answer("3*4?", AnswerOptions(think=think, temperature=0.0))
+    assert (answer.answer.strip(), answer.finish_reason) == ("12", "stop")
+
+
+def test_a_model_with_nothing_to_say_may_end() -> None:
+    """Kept from ending for a few tokens only: what it says instead might never end either."""
+    model = scripted_model("")
+    answer = Engine(model, clock=FakeClock(0.001)).answer("?", AnswerOptions(think="off", temperature=0.0))
+    assert (answer.finish_reason, answer.usage.answer_tokens <= 24) == ("stop", True)

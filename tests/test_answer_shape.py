@@ -26,6 +26,7 @@ from edge.engine import Engine, load
 from edge.grammar_check import check_grammar_ends
 from edge.loaded_model import LoadedModel
 from edge.schema_check import check_schema_ends
+from edge.shape_end import close_json
 from edge.terminal import closing_line
 from models.dialect import DIALECTS
 from models.errors import UsageError
@@ -54,6 +55,7 @@ SCHEMAS: list[dict[str, Any]] = [
     {"anyOf": [PERSON, {"type": "boolean"}]},
     {"type": "array", "minItems": 1, "items": {"anyOf": [{"$ref": "#"}, {"type": "object"}]}},
 ]
+DEEP = "".join(random.Random(0).choices(['{"kids":[', '{"note":'], k=200))  # and so on, for ever
 DOCUMENT = '{"name":"Ann","age":7}'
 
 
@@ -72,7 +74,7 @@ def is_valid(answer: Answer, schema: dict[str, Any]) -> bool:
 
 @pytest.mark.parametrize("has_tag_tokens", [True, False])
 @pytest.mark.parametrize("dialect", ["hipo", "qwen3", "hunyuan"])
-def test_ask_12_think_freely_then_answer_in_strict_json(dialect: str, has_tag_tokens: bool) -> None:
+def test_the_document_follows_the_thoughts_of_every_dialect(dialect: str, has_tag_tokens: bool) -> None:
     """The constraint starts with the answer: the same braces in the thoughts are as free as ever."""
     opening = {"hipo": "\n</think>\n\n<answer>\n", "qwen3": "\n</think>\n\n", "hunyuan": "\n</think>\n<answer>\n"}
     reply = f'{{]: hm, a "name"?{opening[dialect]}{DOCUMENT} and so on'
@@ -161,11 +163,39 @@ def test_a_grammar_is_kept_the_same_way() -> None:
     assert asked(scripted_model("perhaps"), think="off", grammar=grammar).answer in ("yes", "no, because a.")
 
 
+@pytest.mark.parametrize(
+    ("grammar", "begun", "whole"),
+    [
+        ('start: "(" start ")" | "x"', "(" * 60, "(" * 60 + "x" + ")" * 60),
+        ('start: item{30,60}\nitem: /[a-z]+/ " "', "two words and", "two words and " + "a " * 27),
+    ],
+)
+def test_a_grammar_is_ended_where_no_search_gets_that_far(grammar: str, begun: str, whole: str) -> None:
+    """A search over all ways gave up within the first few brackets or words."""
+    model = scripted_model(begun)
+    answer = asked(model, think="off", grammar=grammar, max_tokens=num_tokens(model, begun))
+    assert (answer.answer, answer.document) == (whole, "completed")
+
+
 def test_what_can_go_on_ends_where_the_model_ends_it() -> None:
     """A number can always have one more digit; the closing tag of the dialect is no part of it."""
     for reply in ("42\n</answer>", "42", "42 of them"):
         answer = asked(scripted_model(reply), think="off", schema={"type": "integer"})
         assert (answer.answer, answer.document, answer.finish_reason) == ("42", "whole", "stop")
+
+
+def test_a_model_that_has_said_it_all_is_not_led_on() -> None:
+    """Where more was allowed, one that went on to a new line was made to write names until the context ended."""
+    open_schema = {key: value for key, value in PERSON.items() if key != "additionalProperties"}
+    for reply in ('{"name":"Ann","age":7\n}', '{"name":"Ann","age":7'):
+        answer = asked(scripted_model(reply), think="off", schema=open_schema)
+        assert (answer.answer, answer.document) == (DOCUMENT, "whole")
+    indented = asked(scripted_model('{\n"name":"Ann"'), think="off", schema={"type": "object"}, max_tokens=40)
+    assert indented.answer != "{}"
+    schema = {"type": "object", "properties": {"result": {"type": "integer"}}, "required": ["result"]}
+    with load(num_threads=1) as engine:
+        answer = engine.answer("12+30", AnswerOptions(think="on", temperature=0.0, schema=schema))
+    assert (answer.answer, answer.document, answer.finish_reason) == ('{"result":42}', "whole", "stop")
 
 
 def test_tags_inside_a_document_are_its_text() -> None:
@@ -235,6 +265,34 @@ def test_a_deadline_is_kept_with_a_valid_document(think: str, deadline_s: float)
     asked_s = clock()
     answer = engine.answer("?", AnswerOptions(think=think, temperature=0.0, deadline_s=deadline_s, schema=TREE))  # type: ignore[arg-type]
     assert clock() - asked_s <= deadline_s
+    assert is_valid(answer, TREE)
+
+
+@pytest.mark.parametrize("deadline_s", [2.0, 3.0, 5.0])
+def test_a_deadline_leaves_time_to_end_what_was_begun(monkeypatch: pytest.MonkeyPatch, deadline_s: float) -> None:
+    """Deep in a document an end takes many times longer to find than it took to end an empty one."""
+    clock = FakeClock(0.001)
+
+    def close_slowly(matcher: Any, written: bytes, names: Sequence[str], order: bytes) -> bytes | None:
+        end = close_json(matcher, written, names, order)
+        clock.now_s += 0.004 * len(end or b"")
+        return end
+
+    monkeypatch.setattr("edge.answer_shape.close_json", close_slowly)
+    engine = Engine(scripted_model(DEEP, context_size=4000), clock=clock)
+    for _ in range(3):
+        asked_s = clock.now_s
+        answer = engine.answer("?", AnswerOptions(think="off", temperature=0.0, deadline_s=deadline_s, schema=TREE))
+        assert clock.now_s - asked_s <= deadline_s
+        assert (answer.finish_reason, answer.document) == ("deadline", "completed")
+        assert is_valid(answer, TREE)
+        assert answer.answer.count("{") > 5
+
+
+def test_a_deep_document_is_completed() -> None:
+    """The longest end that was looked for was too short for two hundred open brackets, and the document was cut."""
+    answer = asked(scripted_model(DEEP, context_size=4000), think="off", schema=TREE, max_tokens=1500)
+    assert answer.answer.count("{") > 100
     assert is_valid(answer, TREE)
 
 

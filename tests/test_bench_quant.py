@@ -15,17 +15,20 @@ import pytest
 from safetensors import safe_open
 from tiny_checkpoints import write_tiny_checkpoint
 
-from bench_edge import quant, quant_accuracy, quant_cost, quant_quality, random_checkpoint
+from bench_edge import quant, quant_accuracy, quant_autoawq, quant_cost, quant_quality, random_checkpoint
 from bench_edge.child_cost import measure_child
 from bench_edge.kept import KeptRun
 from bench_edge.llama_quantizer import importance_of, quantize_with_llama
 from bench_edge.quant_tables import tables
 from bench_edge.random_checkpoint import write_random_checkpoint
 from bench_edge.shapes import SHAPES, Shape
+from bench_edge.think_run import MODES, Outcome
 from models.checkpoint import open_checkpoint
 from models.errors import BackendError, UsageError
+from models.families import family_of
+from quantize.awq import candidate_scale
 from quantize.calibrate import InputSums, Windows
-from quantize.decoder import logits_of
+from quantize.decoder import logits_of, rotation_of, run_block, split_places
 from quantize.pipeline import quantize_checkpoint
 from quantize.recipe import QuantRecipe
 
@@ -163,8 +166,6 @@ def test_importance_is_the_diagonal_of_our_sums(tmp_path: Path) -> None:
     tokens = np.random.default_rng(3).integers(0, checkpoint.spec.vocab_size, (2, 16), np.int32)
     windows = Windows(tokens, np.ones_like(tokens, np.bool_))
     importance = importance_of(checkpoint, windows)
-    from quantize.decoder import rotation_of, run_block, split_places
-
     outside, blocks = split_places(checkpoint.spec)
     hidden = checkpoint.read(outside["embedding"])[tokens]
     sums = InputSums()
@@ -213,6 +214,14 @@ def quality(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return first
 
 
+@pytest.fixture(scope="module")
+def subject(tmp_path_factory: pytest.TempPathFactory) -> quant_quality.Subject:
+    """A tiny model and its texts."""
+    folder = tmp_path_factory.mktemp("subject")
+    write_random_checkpoint(tiny_shape("qwen3-8b"), "float", folder / "checkpoint")
+    return quant_quality.prepare(folder / "checkpoint", folder, SIZES)
+
+
 def test_both_ways_of_reading_a_file_agree(quality: dict[str, Any]) -> None:
     """A tensor read by a wrong name, or logits off by one position, would show as divergence in one of them only."""
     rows = quality["rows"]
@@ -248,6 +257,41 @@ def test_the_worst_model_decides(quality: dict[str, Any]) -> None:
     assert len(tables({"quality": {"a": quality, "b": quality}})[0].splitlines()) == 2 + 12
 
 
+# --- AutoAWQ --------------------------------------------------------------------------------------------------------
+
+
+def test_without_autoawq_that_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its absence must not look like agreement."""
+    monkeypatch.delenv(quant_autoawq.INTERPRETER, raising=False)
+    figures = quant_autoawq.measure(tmp_path, KeptRun("w"))
+    assert tables({"autoawq": figures}) == [
+        "AutoAWQ's own AWQ was not compared: AUTOAWQ_PYTHON names no interpreter that has it."
+    ]
+
+
+def test_an_environment_that_fails_says_why(subject: quant_quality.Subject, tmp_path: Path) -> None:
+    """Ours has no autoawq, as most have not."""
+    figures = quant_autoawq.compare_with(sys.executable, subject, tmp_path)
+    assert figures == {"compared": False, "why": "ModuleNotFoundError: No module named 'awq'"}
+
+
+def test_scales_are_told_by_their_exponent(subject: quant_quality.Subject) -> None:
+    """Groups out of order would still give plausible numbers."""
+    groups = family_of(subject.checkpoint.spec.family).scale_groups
+    scales = {}
+    for layer, (_, sums) in enumerate(quant_autoawq._float_blocks(subject)):
+        for place, group in enumerate(groups):
+            _, magnitudes = sums.take(group.producer)
+            scales[f"{layer * len(groups) + place} x"] = candidate_scale(magnitudes, (place + 1) / 20)
+    compared = quant_autoawq.compare_scales(subject, scales)
+    assert [row.their_ratio for row in compared] == [0.05, 0.1, 0.15, 0.2] * 2
+    assert all(row.error_quotient >= 0.999 for row in compared)
+    summary = quant_autoawq.summarize_scales(compared)
+    row = {"divergence": 0.1, "divergence_in_llama_cpp": 0.1, "same_top": 0.9}
+    shown = tables({"autoawq": {"compared": True, "scales": summary, "rows": {"AutoAWQ 0.2.9": row}}})[0]
+    assert "Of 8 scale groups" in shown and "90.00 %" in shown
+
+
 # --- the whole ------------------------------------------------------------------------------------------------------
 
 
@@ -259,6 +303,25 @@ def test_accuracy_is_that_of_the_worst_mode() -> None:
     assert "-0.80" in tables({"accuracy": figures})[0]
 
 
+def test_a_bundle_is_compared_with_its_own_floats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every mode of the bundle beside the same problems on the checkpoint in the same folder."""
+    asked: list[tuple[str, int]] = []
+
+    def outcomes(where: str, problems: list[Any], is_right: bool) -> dict[Any, list[Outcome]]:
+        asked.append((where, len(problems)))
+        rows = [Outcome("off", index, is_right or index > 0, False, 0, 0, 1) for index in range(len(problems))]
+        return {mode: rows for mode in MODES}
+
+    class Run:
+        def measure(self, model: str, problems: list[Any]) -> dict[Any, list[Outcome]]:
+            return outcomes(model, problems, False)
+
+    monkeypatch.setattr(quant_accuracy, "measure_float", lambda _, path, problems: outcomes(str(path), problems, True))
+    figures = quant_accuracy.measure(tmp_path, 4, Run())  # type: ignore[arg-type]
+    assert asked == [(str(tmp_path / "bundle"), 4), (str(tmp_path / "checkpoint"), 4)]
+    assert {mode: row["value"] for mode, row in figures.items()} == {"off": -25, "on": -25, "auto": -25}
+
+
 def test_spark_is_among_the_shipped_models() -> None:
     sparks = quant_accuracy.shipped_sparks()
     assert (sparks["spark"] / "checkpoint" / "config.json").is_file()
@@ -267,7 +330,7 @@ def test_spark_is_among_the_shipped_models() -> None:
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
-        ([], ["cost", "quality", "accuracy"]),
+        ([], ["cost", "quality", "autoawq", "accuracy"]),
         (["--quality"], ["quality"]),
         (["--accuracy", "--cost"], ["cost", "accuracy"]),
     ],
@@ -275,7 +338,7 @@ def test_spark_is_among_the_shipped_models() -> None:
 def test_parts_can_be_named(
     arguments: list[str], parts: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(quant, "PARTS", {name: lambda *_: ({}, []) for name in ("cost", "quality", "accuracy")})
+    monkeypatch.setattr(quant, "PARTS", {name: lambda *_: ({}, []) for name in quant.PARTS})
     monkeypatch.setattr(quant, "tables", lambda _: [])
     assert quant.main([*arguments, "--json"]) == 0
     line = json.loads(capsys.readouterr().out.splitlines()[-1])

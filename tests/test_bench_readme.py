@@ -84,6 +84,16 @@ def test_a_promised_figure_that_was_not_measured_is_refused(
         measured_part()
 
 
+def test_quant_counts_once_it_was_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A part of it, stored by hand, would leave the other promises out in silence."""
+    monkeypatch.setattr(readme, "MEASURED_FOLDER", tmp_path)
+    store(tmp_path, PROMISED)
+    line: dict[str, Any] = {"command": "edge bench quant", "device": "d", "commit": "0", "results": {}}
+    (tmp_path / "quant.json").write_text(json.dumps({**line, "checks": []}))
+    with pytest.raises(UsageError, match=r"lack B\.awq_time, "):
+        measured_part()
+
+
 def test_a_bench_that_was_never_stored_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(readme, "MEASURED_FOLDER", tmp_path)
     with pytest.raises(UsageError, match="run make bench"):

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -20,7 +20,7 @@ from tiny_gguf import write_model
 
 from quantize.pipeline import quantize_checkpoint
 
-TERMINAL_PATIENCE_S = 20
+TERMINAL_PATIENCE_S = 120  # only what hangs takes so long
 CHAT = [sys.executable, "-W", "error", "-c", "from edge.cli import chat_main; chat_main()"]
 EDGE = [sys.executable, "-W", "error", "-c", "from edge.cli import main; main()"]
 JSON_KEYS = {
@@ -46,6 +46,7 @@ JSON_KEYS = {
         "answer_s",
         "total_s",
         "decode_tokens_per_s",
+        "start_s",
     },
     "finish_reason": None,
     "model": None,
@@ -119,6 +120,16 @@ def test_json_has_the_fixed_keys(few: list[str]) -> None:
         assert inner is None or value[key].keys() == inner
     assert value["model"] == "tiny"
     assert result.stdout.count(b"\n") == 1
+
+
+def test_the_start_of_the_process_is_reported_beside_the_deadline(few: list[str]) -> None:
+    """The deadline includes the loading; what comes before that is no part of it, and told."""
+    result = call(CHAT, "2+3=?", "--deadline", "50s", *few)
+    found = re.search(r" · (\d+\.\d\d) s in all, after (\d+\.\d\d) s to start", result.stderr.decode())
+    assert found is not None
+    timings = json.loads(call(CHAT, "2+3=?", "--deadline", "50s", "--json", *few).stdout)["timings"]
+    assert 0 < timings["start_s"] < 50 and timings["load_s"] > 0
+    assert json.loads(call(CHAT, "2+3=?", "--json", *few).stdout)["timings"]["start_s"] == 0
 
 
 def test_edge_chat_is_edge_chat(few: list[str]) -> None:
@@ -339,6 +350,8 @@ def test_state_folder_that_cannot_be_written(few: list[str], tmp_path: Path, has
         (["--temperature", "nan"], "temperature is nan"),
         (["--deadline", "soon"], "'soon'"),
         (["--deadline", "0s"], "'0s'"),
+        (["--deadline", "-1s"], "'-1s'"),
+        (["--deadline", "nan"], "'nan'"),
         (["--think-tokens", "-1"], "think_tokens is -1"),
         (["--reasoning-budget", "100000"], "think_tokens is 100,000"),
         (["--think", "off", "--min-think", "5"], "min_think_tokens is 5"),
@@ -438,11 +451,11 @@ def test_interrupt_keeps_what_was_said(bundle: Path) -> None:
 class Terminal:
     """A chat on a pseudo-terminal: what a person types and sees."""
 
-    def __init__(self, *arguments: str) -> None:
+    def __init__(self, *arguments: str, command: Sequence[str] = CHAT) -> None:
         self._handle, self._far_end = pty.openpty()
         open_terminal = 'exec "$@" <>"$0" >&0 2>&0'  # opened by a session's first process, it sends that Ctrl-C
         self._process = subprocess.Popen(
-            ["sh", "-c", open_terminal, os.ttyname(self._far_end), *CHAT, *arguments],
+            ["sh", "-c", open_terminal, os.ttyname(self._far_end), *command, *arguments],
             start_new_session=True,
             env={**os.environ, "TERM": "xterm"},
         )
@@ -452,13 +465,19 @@ class Terminal:
         """Send ``text`` as key strokes."""
         os.write(self._handle, text.encode())
 
-    def wait_for(self, pattern: str) -> str:
-        """Read until ``pattern`` and then the chat's prompt appear in what is new; returns what was new."""
+    def wait_for(self, pattern: str, *, is_running: bool = False) -> str:
+        """Read until ``pattern`` and then the chat's prompt appear in what is new; returns what was new.
+
+        ``is_running``: no prompt follows, an answer is under way.
+        """
         new, end_s = "", time.monotonic() + TERMINAL_PATIENCE_S
-        while not re.search(f"{pattern}.*> $", new, re.DOTALL):
+        whole = pattern if is_running else f"{pattern}.*> $"
+        while not re.search(whole, new, re.DOTALL):
             assert time.monotonic() < end_s, f"{pattern!r} did not appear in {new!r}"
             new += self.read()
         self.seen += new
+        if is_running:
+            return new
         time.sleep(0.3)  # line editing takes the terminal over just after it shows the prompt
         return new
 
@@ -510,37 +529,45 @@ def test_commands_at_a_terminal(terminal: Terminal) -> None:
     assert terminal.end() == 0
 
 
-def test_ctrl_c_stops_the_answer_and_keeps_the_chat(terminal: Terminal) -> None:
-    terminal.type("count\n")
-    while "\ufffd" not in terminal.seen:  # the random model's first text
-        terminal.seen += terminal.read()
-    terminal.type("\x03")
-    terminal.wait_for(r"stopped\]")
-    terminal.type("half a line\x03")
-    terminal.wait_for("\n")
-    terminal.type("\x04")
-    assert terminal.end() == 0
-    assert "Traceback" not in terminal.seen
+@pytest.fixture
+def counting(repository: Path) -> Iterator[Terminal]:
+    """An interactive chat with a model that counts for ever, so that no key comes too late however slow the machine."""
+    script = repository / "tests" / "slow_chat.py"
+    chat = Terminal("--think", "off", command=[sys.executable, "-W", "error", str(script)])
+    try:
+        chat.wait_for("Ctrl-D leaves")
+        yield chat
+    finally:
+        chat.close()
 
 
-def test_first_ctrl_c_ends_the_thinking_and_the_second_the_answer(terminal: Terminal) -> None:
+def test_ctrl_c_stops_the_answer_and_keeps_the_chat(counting: Terminal) -> None:
+    counting.type("count\n")
+    counting.wait_for("1 2 3", is_running=True)
+    counting.type("\x03")
+    counting.wait_for(r"stopped\]")
+    counting.type("half a line\x03")
+    counting.wait_for("\n")
+    counting.type("\x04")
+    assert counting.end() == 0
+    assert "Traceback" not in counting.seen
+
+
+def test_first_ctrl_c_ends_the_thinking_and_the_second_the_answer(counting: Terminal) -> None:
     """Whoever waits for a long thought wants the answer, not the end of everything."""
-    terminal.type("/think on\n")
-    terminal.wait_for("think on")
-    terminal.type("count\n")
-    new = ""
-    while "\ufffd" not in new:
-        new += terminal.read()
-    terminal.type("\x03")
-    while "\ufffd" not in new.partition("No more time.")[2]:
-        new += terminal.read()
-    terminal.type("\x03")
-    assert "closed on request" in terminal.wait_for(r"stopped\]")
-    terminal.type("/think\n")
-    terminal.wait_for("think on")
-    terminal.type("\x04")
-    assert terminal.end() == 0
-    assert "Traceback" not in terminal.seen
+    counting.type("/think on\n")
+    counting.wait_for("think on")
+    counting.type("count\n")
+    counting.wait_for("1 2 3", is_running=True)
+    counting.type("\x03")
+    counting.wait_for(r"No more time\..*1 2 3", is_running=True)
+    counting.type("\x03")
+    assert "closed on request" in counting.wait_for(r"stopped\]")
+    counting.type("/think\n")
+    counting.wait_for("think on")
+    counting.type("\x04")
+    assert counting.end() == 0
+    assert "Traceback" not in counting.seen
 
 
 # --- cost and the other commands ------------------------------------------------------------------------------------

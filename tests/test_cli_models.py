@@ -54,9 +54,9 @@ def succeed(code: str, *arguments: str) -> str:
     return result.stdout
 
 
-def answer_of(model: str) -> dict[str, Any]:
+def answer_of(model: str, code: str = CHAT) -> dict[str, Any]:
     """A short answer as JSON. Random weights may well say nothing that is an answer, so the exit code is not asked."""
-    result = run(CHAT, "--model", model, "2+3=?", "--json", *FEW)
+    result = run(code, "--model", model, "2+3=?", "--json", *FEW)
     assert result.stdout, result.stderr
     value: dict[str, Any] = json.loads(result.stdout)
     return value
@@ -78,20 +78,47 @@ def visible(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
 
 
-def test_one_line_from_a_name_to_an_answer(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("kind", "recipe"),
+    [
+        ("awq", {"imported": "AutoAWQ GEMM"}),
+        ("symmetric", {"imported": "compressed-tensors pack-quantized", "symmetric": True}),
+        ("asymmetric", {"imported": "compressed-tensors pack-quantized", "symmetric": False}),
+        ("float", {"method": "awq", "refine": "gptq"}),
+    ],
+)
+def test_one_line_from_a_name_to_an_answer(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, recipe: dict[str, Any]
+) -> None:
     """The second run must not need the network, nor make the bundle again."""
-    hub.add_folder(NAME, write_packed_checkpoint(tmp_path / "source", "awq").folder)
+    if kind == "float":
+        hub.add_folder(NAME, write_tiny_checkpoint(tmp_path / "source", dtype="bfloat16", num_shards=2))
+    else:
+        hub.add_folder(NAME, write_packed_checkpoint(tmp_path / "source", kind).folder)
     first = answer_of(NAME)
     assert (first["model"], first["usage"]["answer_tokens"] > 0) == ("Model-1.8B", True)
     assert visible(tmp_path / "pulled") == ["tiny--Model-1.8B"]
     bundle = verify_bundle(tmp_path / "pulled" / "tiny--Model-1.8B")
     assert bundle.manifest.source == f"{NAME} at {COMMIT}"
-    assert bundle.manifest.recipe["imported"] == "AutoAWQ GEMM"
+    assert bundle.manifest.recipe.items() >= recipe.items()
+    made_at = bundle.gguf_path.stat().st_mtime_ns
     hub.requests.clear()
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     second = answer_of(NAME)
     assert second["raw"] == first["raw"]
-    assert hub.requests == []
+    assert (hub.requests, bundle.gguf_path.stat().st_mtime_ns) == ([], made_at)
+
+
+def test_a_broken_connection_ends_in_an_answer_too(hub: Hub, tmp_path: Path) -> None:
+    """The same line again, where the client does not go on by itself, asks for the rest of the bytes only."""
+    hub.add_folder(NAME, write_packed_checkpoint(tmp_path / "source", "awq").folder)
+    hub.breaks["model.safetensors"] = [5000]
+    small_chunks = f"import huggingface_hub.constants as c; c.DOWNLOAD_CHUNK_SIZE = 1000\n{CHAT}"
+    if "The connection broke" in run(small_chunks, "--model", NAME, "2+3=?", "--json", *FEW).stderr:
+        answer_of(NAME, small_chunks)
+    assert answer_of(NAME)["usage"]["answer_tokens"] > 0
+    ranges = [asked for method, path, asked in hub.requests if method == "GET" and path.endswith("/model.safetensors")]
+    assert ranges == [None, "bytes=5000-"]
 
 
 def test_embedded_models_are_known_by_name() -> None:

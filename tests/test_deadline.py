@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import random
+import re
 import threading
 from pathlib import Path
 from threading import Event
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -217,6 +219,27 @@ def test_a_judge_that_takes_too_long_is_cut_short() -> None:
     assert running.result.decision.reason == "the model's judgement was cut short on request"
 
 
+@pytest.mark.parametrize("context_size", [512, 4000])
+@pytest.mark.parametrize("limits", [{}, {"think_tokens": 50}])
+def test_a_judge_without_end_does_not_eat_the_context(context_size: int, limits: dict[str, int]) -> None:
+    """It never set its marker, and the answer stayed empty when the context was full."""
+    musing = " ".join(map(str, range(2000)))
+    model = scripted_model(musing, context_size=context_size)
+    script, answer_line = model.backend._script, model.tokenizer.encode_control("12\n</answer>")  # type: ignore[attr-defined]
+    opening = "<think_off>\n<answer>\n"
+
+    def answers_when_made_to(held: list[int]) -> object:
+        _, is_open, said = b"".join(map(model.tokenizer.token_bytes, held)).decode().partition(opening)
+        return answer_line[num_tokens(model, said) if said else 0] if is_open else script(held)
+
+    model.backend._script = answers_when_made_to  # type: ignore[attr-defined]
+    engine = Engine(model, clock=FakeClock(0.001))
+    answer = engine.answer("3*4?", AnswerOptions(temperature=0.0, **limits))  # type: ignore[arg-type]
+    assert (answer.answer, answer.finish_reason, answer.decision.think) == ("12", "stop", False)
+    assert 64 <= answer.usage.judge_tokens <= min(256, context_size / 4)
+    assert answer.decision.reason == "the model's judgement was cut short at its budget"
+
+
 # --- budgets --------------------------------------------------------------------------------------------------------
 
 
@@ -258,6 +281,18 @@ def test_least_thinking_goes_on_after_the_model_wanted_to_end() -> None:
     assert result_of(scripted_model(THOUGHT), on(min_think_tokens=2)).thinking == "3*4 is 12"
 
 
+def test_least_thinking_gives_way_to_the_deadline() -> None:
+    """Thinking that has to go on for longer than there is time must not cost the answer."""
+    simulation = Simulation()
+    for _ in range(5):
+        simulation.answer(on(), thinking=20)
+    result = simulation.answer(on(min_think_tokens=5000, deadline_s=6.0), thinking=20)
+    assert (result.finish_reason, result.answer != "") == ("stop", True)
+    assert simulation.took_s <= 6.0
+    assert result.thinking.count("Wait, let me check that again.") > 1  # it wanted to answer at once, tag and all
+    assert "its thinking was closed" in result.decision.reason
+
+
 def test_a_model_that_stops_in_mid_thought_is_made_to_answer() -> None:
     """With a limit there is always an answer; a turn that ended inside the thinking had none."""
     model = scripted_model("3*4", "3*4\n</think>\n\n<answer>\n12\n</answer>")
@@ -277,6 +312,19 @@ def test_without_limits_nothing_is_forced() -> None:
 def test_a_deadline_that_is_none_is_refused(deadline_s: float) -> None:
     with pytest.raises(UsageError, match="deadline_s"):
         AnswerOptions(deadline_s=deadline_s)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"deadline_s": "3s"}, {"deadline_s": True}, {"think_tokens": 2.5}, {"max_tokens": "9"}, {"temperature": "cold"},
+     {"min_think_tokens": "5"}, {"top_p": [1]}, {"seed": 0.5}],
+)  # fmt: skip
+def test_what_is_no_number_is_named(wrong: dict[str, object]) -> None:
+    """A text where a number belongs was a TypeError from somewhere inside."""
+    ((name, value),) = wrong.items()
+    with pytest.raises(UsageError, match=re.escape(f"{name} is {value!r}; use a ")):
+        AnswerOptions(**wrong)  # type: ignore[arg-type]
+    AnswerOptions(think_tokens=np.int64(5), deadline_s=np.float32(2))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

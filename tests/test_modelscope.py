@@ -17,6 +17,7 @@ from packed_checkpoints import write_packed_checkpoint
 from small_modelscope import ModelScope, serve_modelscope
 from tiny_checkpoints import tiny_config, write_json, write_tiny_checkpoint
 
+from edge.model_cache import list_entries
 from models.bundle import verify_bundle
 from models.checkpoint import open_checkpoint
 from models.errors import HubError, UnknownFamilyError
@@ -146,4 +147,5 @@ def test_one_line_from_a_name_to_an_answer(hub: ModelScope, tmp_path: Path) -> N
     assert json.loads(result.stdout)["usage"]["answer_tokens"] > 0, result.stderr
     bundle = verify_bundle(tmp_path / "pulled" / "modelscope:tiny--Model-1.8B")
     assert bundle.manifest.source == f"{NAME} at master"
+    assert list_entries() == [NAME]
     assert b"Fetching modelscope:tiny/Model-1.8B" in result.stderr

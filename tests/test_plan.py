@@ -70,7 +70,7 @@ def test_a_usual_thought_must_fit() -> None:
     assert plan_thinking(ON, bounds, speed_of(0.01), lengths).think is True
     assert plan_thinking(ON, bounds, speed_of(0.02), lengths).think is False
     for _ in range(50):
-        lengths.learn("thinking", 1000)  # an endless thinker would never think again
+        lengths.learn("thinking", 1000)  # one that thinks without end would not think at all
     assert plan_thinking(ON, bounds, speed_of(0.01), lengths).think is True
 
 

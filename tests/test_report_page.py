@@ -129,6 +129,16 @@ def test_embedding_and_head_tell_their_size_and_quality(tmp_path: Path, wide: tu
         assert (parts[part]["error"] < 0.01) == is_wide
 
 
+def test_what_8_bits_for_embedding_and_head_buy_can_be_read(calibrated: Bundle, tmp_path: Path) -> None:
+    """Two recipes, two reports: the bytes that int4 saves there, and the divergence that it costs."""
+    source = write_rough_checkpoint(tmp_path / "source")
+    narrow = quantize_checkpoint(source, tmp_path / "narrow", replace(QUICK, wide=())).manifest
+    wide = calibrated.manifest
+    sizes = [manifest.report["parts"][0]["bytes"] for manifest in (narrow, wide)]
+    assert sizes[0] / sizes[1] == 4.5 / 8.5
+    assert narrow.report["quality"]["divergence"] > 1.2 * wide.report["quality"]["divergence"]
+
+
 def test_a_bundle_that_was_only_rounded_shows_what_it_has(tmp_path: Path) -> None:
     bundle = quantize_checkpoint(write_rough_checkpoint(tmp_path / "source"), tmp_path / "out")
     told = describe_model(bundle.path)

@@ -24,7 +24,7 @@ from models.errors import BackendError, BundleError
 @pytest.fixture(autouse=True)
 def _no_embedded_model(monkeypatch: pytest.MonkeyPatch) -> None:
     """These tests do not depend on the model that ships; those that need a good one say which it is."""
-    monkeypatch.setattr(self_test, "embedded_file", lambda: None)
+    monkeypatch.setattr(self_test, "embedded_file", lambda role: None)
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,7 @@ def test_a_file_that_llama_cpp_dies_of_is_not_blamed_on_the_machine(
 
     with pytest.raises(BackendError, match="rebuild"):  # nothing to compare it with
         choose_mode(bad_path, dies_of_the_bad_one)
-    monkeypatch.setattr(self_test, "embedded_file", lambda: model_path)
+    monkeypatch.setattr(self_test, "embedded_file", lambda role: model_path)
     with pytest.raises(BundleError, match=r"bad\.gguf is damaged or foreign.*SIGABRT; in safe mode SIGABRT"):
         choose_mode(bad_path, dies_of_the_bad_one)
     for path in (bad_path, model_path):
@@ -110,7 +110,7 @@ def test_a_model_that_computes_nonsense_is_a_damaged_file(
     at = data.index(key) + len(key) + 4  # behind the key stands its type, 32 bits wide as the value
     data[at : at + 4] = struct.pack("<f", math.nan)
     bad_path.write_bytes(data)
-    monkeypatch.setattr(self_test, "embedded_file", lambda: model_path)
+    monkeypatch.setattr(self_test, "embedded_file", lambda role: model_path)
     with pytest.raises(BundleError, match="damaged or foreign"):
         LlamaCppBackend(bad_path, BackendOptions(context_size=64))
 

@@ -64,6 +64,40 @@ def test_hunyuan_takes_the_given_head_width_and_the_static_rope_base() -> None:
     assert spec.rope_base == pytest.approx(11158839.925, abs=0.01)
 
 
+@pytest.mark.parametrize(
+    ("hidden", "layers", "heads", "kv_heads", "feed_forward", "vocabulary", "kv_bytes", "billions"),
+    [
+        (1024, 24, 16, 8, 3584, 120818, 98_304, 0.54),
+        (2048, 32, 16, 4, 6144, 120818, 65_536, 1.79),
+        (3072, 36, 32, 8, 8192, 120818, 147_456, 4.22),
+        (4096, 32, 32, 8, 14336, 128167, 131_072, 7.50),
+    ],
+    ids=["0.5B", "1.8B", "4B", "7B"],
+)
+def test_every_hunyuan_size_is_read(
+    hidden: int,
+    layers: int,
+    heads: int,
+    kv_heads: int,
+    feed_forward: int,
+    vocabulary: int,
+    kv_bytes: int,
+    billions: float,
+) -> None:
+    """In two of them the queries are wider than the hidden states, which hidden / heads would get wrong."""
+    config = HUNYUAN_05B | {
+        "hidden_size": hidden,
+        "intermediate_size": feed_forward,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "num_key_value_heads": kv_heads,
+        "vocab_size": vocabulary,
+    }
+    spec = spec_from_config(config)
+    assert (spec.query_width, spec.kv_bytes_per_token) == (128 * heads, kv_bytes)
+    assert sum(_size(place.shape) for place in spec.places()) / 1e9 == pytest.approx(billions, abs=0.01)
+
+
 def test_newer_configs_keep_the_rotation_under_rope_parameters() -> None:
     """transformers 5 writes rope_parameters where older versions wrote rope_theta and rope_scaling."""
     newer = HUNYUAN_05B | {"rope_parameters": {"rope_theta": 10000.0, "rope_type": "dynamic", "alpha": 1000.0}}

@@ -93,6 +93,15 @@ def test_stalls_average_out_over_a_long_run() -> None:
     assert single > 3 > 2 > many
 
 
+def test_answers_of_a_few_tokens_measure_longer_runs_together() -> None:
+    """A device that gave answers of four tokens only was taken for twice as slow as it is, for ever."""
+    speed = measured(0.02, 8)
+    assert speed.slow_decode_s(20, 0) > 1.5 * speed.decode_s(20, 0)
+    for _ in range(600):
+        speed.learn_decode(0, [0.02] * 4)
+    assert speed.slow_decode_s(20, 0) <= 1.1 * speed.decode_s(20, 0)
+
+
 def busy_then_calm(num_calm: int) -> SpeedModel:
     """2,000 steps at a hundredth of the speed, then ``num_calm`` short requests as fast as before."""
     speed = measured(0.001, 400)

@@ -50,6 +50,7 @@ class Backend(ABC):
     vocab_size: int
     num_sequences: int
     num_threads: int
+    changes_threads_freely: bool = True  # False: another number costs as much as opening the model again
     notes: tuple[str, ...] = ()  # sentences a user should see once (safe mode, a smaller context than asked)
 
     @abstractmethod
@@ -108,6 +109,7 @@ class Backend(ABC):
 
 
 LLAMA_CPP_REQUIREMENT = "llama-cpp-python>=0.3.36,<0.3.37"  # as in pyproject.toml
+ONNX_REQUIREMENT = "onnxruntime>=1.31,<2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,7 @@ BACKENDS: dict[str, BackendRow] = {
     "llama_cpp": BackendRow(
         "edge.backends.llama_cpp", "LlamaCppBackend", f"pip install '{LLAMA_CPP_REQUIREMENT}'", "gguf"
     ),
+    "onnx": BackendRow("edge.backends.onnx_runtime", "OnnxRuntimeBackend", f"pip install '{ONNX_REQUIREMENT}'", "onnx"),
     "rkllm": BackendRow(
         "edge.backends.rkllm", "RkllmBackend", "copy librkllmrt.so 1.3.0 from Rockchip's rknn-llm to /usr/lib", "rkllm"
     ),

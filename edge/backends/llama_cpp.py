@@ -8,8 +8,6 @@ Does not know: text (``llama_cpp_tokenizer``), pointers (``llama_context``), or 
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +18,7 @@ from edge.backends.llama_context import LlamaContext
 from edge.backends.llama_library import kv_bytes_per_token, load_library, open_context, open_model, take_complaint
 from edge.backends.memory_plan import plan_context
 from edge.backends.sequence_book import SequenceBook
-from edge.backends.sequence_state import pack_state, unpack_state
+from edge.backends.sequence_state import file_fingerprint, pack_state, unpack_state
 from edge.machine import describe_machine
 from models.errors import BackendError, BundleError, ContextFullError, UsageError
 
@@ -30,11 +28,12 @@ if TYPE_CHECKING:
 
     from edge.backends.llama_cpp_tokenizer import LlamaCppTokenizer
 
+# Bytes of weights times tokens, some tens of milliseconds: a shorter prefill is not asked in its midst whether to stop,
+# since a question for every node of the graph costs a small model 3 % of its time.
+WORK_ASKED_INSIDE = 10**9
 BATCH_SIZE = 128  # tokens; as fast as 512 on a CPU, with a quarter of the attention scores in memory
 DECODED, NO_ROOM, ABORTED = 0, 1, 2  # what a decode returns
 MAX_SEQUENCES, MAX_THREADS = 256, 512  # llama.cpp's own; beyond them it kills the process
-FINGERPRINT_BYTES = 2**20
-WEIGHT_BYTES_A_THREAD = 2**25  # below that threads wait for each other longer than they compute; see docs/LOG.md
 
 
 class LlamaCppBackend(Backend):
@@ -56,8 +55,8 @@ class LlamaCppBackend(Backend):
         self._path = model_path
         self._library: Any = load_library()
         self._model = open_model(model_path, is_safe=self.is_safe_mode)
-        useful_threads = 1 + int(self._library.llama_model_size(self._model)) // WEIGHT_BYTES_A_THREAD
-        self.num_threads = options.num_threads or min(machine.default_threads, useful_threads)
+        weight_bytes = int(self._library.llama_model_size(self._model))
+        self.num_threads = options.num_threads or machine.threads_for(weight_bytes)
         try:
             self._open_context(options.context_size, machine.memory_available_bytes)
         except BaseException:
@@ -79,6 +78,7 @@ class LlamaCppBackend(Backend):
             weight_bytes=library.llama_model_size(model),
             available_bytes=memory_available_bytes,
         )
+        self._tokens_asked_inside = WORK_ASKED_INSIDE // max(1, library.llama_model_size(model))
         self.context_size, self.context_reason = plan.size, plan.reason
         self.notes = self.self_test.notes + ((f"The context is {plan.reason}.",) if plan.is_cut_short else ())
         handle = open_context(
@@ -98,7 +98,8 @@ class LlamaCppBackend(Backend):
         self._forget(sequence, self._book.kept_prefix(sequence, tokens))
         cached = len(held)
         interrupt = _Interrupt(should_stop)
-        asks_inside = should_stop is not None and self._can_cut
+        is_long = len(tokens) - cached >= self._tokens_asked_inside
+        asks_inside = should_stop is not None and self._can_cut and is_long
         if asks_inside:
             self._open.ask_while_computing(interrupt.asked)
         try:
@@ -193,12 +194,7 @@ class LlamaCppBackend(Backend):
         self._book.held(sequence)[:] = tokens
 
     def _fingerprint(self) -> str:
-        """Tells models and library versions apart: a cache means nothing to another one."""
-        with self._path.open("rb") as file:
-            first = file.read(FINGERPRINT_BYTES)
-            file.seek(-len(first), os.SEEK_END)
-            last = file.read()
-        return f"{self._library.llama_version().decode()} {hashlib.sha256(first + last).hexdigest()}"
+        return f"{self._library.llama_version().decode()} {file_fingerprint(self._path)}"
 
     def set_threads(self, num_threads: int) -> None:
         _check_threads(num_threads)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
+import math
 import os
 import sys
 from functools import cache
@@ -130,6 +131,22 @@ def open_context(model: int, *, context_size: int, batch_size: int, num_threads:
             f"llama.cpp cannot open a context of {context_size} tokens ({take_complaint()}); try a smaller one."
         )
     return int(context)
+
+
+def try_out(path: Path, num_prefill_tokens: int, *, is_safe: bool) -> bool:
+    """Load the model, prefill and decode; False where the results are no numbers. Raises what ``open_model`` raises."""
+    library = load_library()
+    model = open_model(path, is_safe=is_safe)
+    context = open_context(
+        model, context_size=2 * num_prefill_tokens, batch_size=num_prefill_tokens, num_threads=1, num_sequences=1
+    )
+    vocab_size = library.llama_vocab_n_tokens(library.llama_model_get_vocab(model))
+    for count in (num_prefill_tokens, 1):
+        tokens = (library.llama_token * count)(*(index % vocab_size for index in range(count)))
+        if library.llama_decode(context, library.llama_batch_get_one(tokens, count)) != 0:
+            return False
+    logits = library.llama_get_logits_ith(context, -1)
+    return all(math.isfinite(logits[token]) for token in range(vocab_size))
 
 
 def kv_bytes_per_token(model: int) -> int:

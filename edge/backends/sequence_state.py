@@ -11,14 +11,18 @@ Knows: the layout. Does not know: what the cache bytes mean. Little-endian throu
 
 from __future__ import annotations
 
+import hashlib
+import os
 import struct
 import zlib
 from collections.abc import Sequence
+from pathlib import Path
 
 from models.errors import BackendError
 
 MAGIC = b"EDGESEQ1"
 HEAD_BYTES = len(MAGIC) + 4
+FINGERPRINT_BYTES = 2**20
 
 
 def pack_state(fingerprint: str, tokens: Sequence[int], cache: bytes) -> bytes:
@@ -43,3 +47,12 @@ def unpack_state(fingerprint: str, state: bytes) -> tuple[list[int], bytes]:
     first = 8 + name_bytes
     tokens = struct.unpack_from(f"<{num_tokens}i", body, first)
     return list(tokens), bytes(body[first + 4 * num_tokens :])
+
+
+def file_fingerprint(path: Path) -> str:
+    """Tells model files apart by their beginning and end: a cache means nothing to another model."""
+    with path.open("rb") as file:
+        first = file.read(FINGERPRINT_BYTES)
+        file.seek(-len(first), os.SEEK_END)
+        last = file.read()
+    return hashlib.sha256(first + last).hexdigest()

@@ -25,9 +25,10 @@ PRIOR_THOUGHTS = 2.0  # texts; the prior of thinking is short and lasts a little
 FEW = 2.0  # texts; the longest of n texts is reckoned with as (1 + FEW / n) times as long
 HALF_LIFE = 200.0  # texts
 LONG = 0.95
-BEYOND = 1.88  # from the 95th to the 99.9th percentile of a log-normal, in its standard deviations
+BEYOND = 2.0  # from the 95th to the 99.95th percentile of a log-normal, in its standard deviations
 MOST_OF_ONE = 1.02  # the weight of one text, and of the prior
 CUT_FACTOR = 2.0  # a text that was cut short would have been longer: how much is not known, so twice
+USUAL = 0.4  # of the thoughts; the rest of the way to the middle is bought by what the answer's reserve leaves over
 SHORTEST_USEFUL, LONGEST_USEFUL = 8, 128  # of thinking, in tokens
 
 
@@ -50,7 +51,7 @@ class LengthModel:
         return max(1, int(self._lengths[kind].quantile(0.5)))
 
     def reserve(self, kind: TextKind) -> int:
-        """Tokens that nearly every text of this kind fits in (the 99.9th percentile of a log-normal).
+        """Tokens that nearly every text of this kind fits in (the 99.95th percentile of a log-normal).
 
         The longest of few texts is left out: one that rambles says nothing of the others. What stands for answers to
         finished thoughts until there was one: direct answers, or the usual answer to a thought that was closed.
@@ -70,8 +71,8 @@ class LengthModel:
         return self._lengths[kind].share_within(num_tokens)
 
     def useful_thinking(self) -> int:
-        """The fewest thinking tokens that are worth beginning, 8 to 128: one thought in two ends within so many."""
-        return min(max(self.typical("thinking"), SHORTEST_USEFUL), LONGEST_USEFUL)
+        """The fewest thinking tokens that are worth beginning, 8 to 128: two thoughts in five end within so many."""
+        return min(max(int(self._lengths["thinking"].quantile(USUAL)), SHORTEST_USEFUL), LONGEST_USEFUL)
 
     def _has_seen(self, kind: TextKind) -> bool:
         return self._lengths[kind].num_recent >= 0.5

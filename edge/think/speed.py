@@ -97,6 +97,7 @@ class SpeedModel:
         self._level = 1.0  # how many times slower than the fit steps are at present
         self._looks: list[float] = []  # the last few levels that were seen, the newest last
         self._prefill = CostFit()
+        self._rest_steps, self._rest_s, self._rest_expected_s = 0, 0.0, 0.0  # of answers, too few for a run of 8
         self._run_chunks = 0  # of the long run under way, and its seconds
         self._run_level = self._run_s = self._run_expected_s = 0.0
         self._decode_ratios = {run: _prior_ratios(HALF_LIFE_STEPS / run) for run in RUN_LENGTHS}
@@ -187,17 +188,24 @@ class SpeedModel:
         return speed
 
     def _compare(self, context: int, chunk_s: Sequence[float]) -> None:
-        """Set what was measured against what was expected when each run began; a long run may span requests."""
+        """Set what was measured against what was expected when each run began; a run may span requests."""
         step_ratios, chunk_ratios, run_ratios = (self._decode_ratios[run] for run in RUN_LENGTHS)
         expected_s = max(self.decode_s(len(chunk_s), context), 1e-9)
         step_ratios.add_all([seconds * len(chunk_s) / expected_s for seconds in chunk_s])
-        if len(chunk_s) < CHUNK:
-            return
-        chunk_ratios.add(sum(chunk_s) / expected_s)
+        seconds = sum(chunk_s)
+        if len(chunk_s) < CHUNK:  # answers of a few tokens make a run together
+            self._rest_steps += len(chunk_s)
+            self._rest_s += seconds
+            self._rest_expected_s += expected_s
+            if self._rest_steps < CHUNK:
+                return
+            seconds, expected_s = self._rest_s, self._rest_expected_s
+            self._rest_steps, self._rest_s, self._rest_expected_s = 0, 0.0, 0.0
+        chunk_ratios.add(seconds / expected_s)
         if not self._run_chunks:
             self._run_level, self._run_s, self._run_expected_s = self._level, 0.0, 0.0
         self._run_chunks += 1
-        self._run_s += sum(chunk_s)
+        self._run_s += seconds
         self._run_expected_s += expected_s * self._run_level / self._level
         if self._run_chunks * CHUNK == RUN_LENGTHS[-1]:
             run_ratios.add(self._run_s / self._run_expected_s)
@@ -226,6 +234,7 @@ class SpeedModel:
     def _shift(self, level: float) -> None:
         self._prefill.scale(level / self._level)
         self._level, self._looks, self._run_chunks = level, [], 0
+        self._rest_steps, self._rest_s, self._rest_expected_s = 0, 0.0, 0.0
 
     def _forget_slowness(self, kept: float) -> None:
         for ratios in (*self._decode_ratios.values(), self._prefill_ratios):
