@@ -56,6 +56,9 @@ bench: $(DEV_STAMP) ## measure what the README and the model card claim, and wri
 		--store docs/measured/think-hunyuan.json --card models/spark_hunyuan/checkpoint/README.md
 	$(BIN)/edge bench speed --json --shape hunyuan-1.8b --folder runs --store docs/measured/speed.json
 	$(BIN)/edge bench deadline --json --folder runs --picture docs/measured/deadline.png --store docs/measured/deadline.json
+	@if [ -n "$(ROUTER_DATA)" ]; then \
+		$(BIN)/edge bench router --json --data "$(ROUTER_DATA)" --store docs/measured/router.json; \
+	else echo "the router is left out: ROUTER_DATA names no folder with its public prompts"; fi
 	$(BIN)/edge bench quant --json --folder runs --store docs/measured/quant.json
 	$(BIN)/python -m bench_edge.readme --write
 
@@ -82,6 +85,7 @@ help: ## this text
 	@echo '  LLAMA_WHEEL      a ready llama-cpp-python wheel, path or URL, instead of compiling'
 	@echo '  LLAMA_INDEX      URL of a package index with ready llama-cpp-python wheels'
 	@echo '  CMAKE_ARGS       more options for the build, as in: make rebuild-llama CMAKE_ARGS=-DGGML_CUDA=on'
+	@echo '  ROUTER_DATA      the folder of public prompts for make bench (models/router/README.md)'
 	@echo '  EDGE_WHEEL_CACHE where built wheels are kept (~/.cache/edge-think/wheels)'
 
 $(STAMP): pyproject.toml set_up.py set_up_llama.py

@@ -20,6 +20,7 @@ from bench_edge.router_sources import LEFT_OUT, by_band, calibration, coarse, in
 from bench_edge.router_spark import measure_models, spark_checks
 from bench_edge.router_speed import measure_size, measure_speed
 from bench_edge.router_tables import tables
+from edge.model_source import EMBEDDED_FOLDERS
 from edge.think.router import Router, default_router
 from models.router.data import Row, read_rows
 from models.router.train import SEED, train
@@ -39,8 +40,9 @@ def main(arguments: list[str]) -> int:
     results = measure(router, dev, options.seed)
     results["coarse"] = leave_out(train_rows, dev, options.made)
     results["sentence_embeddings"] = embeddings_note()
-    models = [None if model == "embedded" else model for model in options.model or ()]
-    results["models"] = measure_models(models, options.problems, options.prompts, options.seed)
+    results["models"] = measure_models(
+        options.model or list(EMBEDDED_FOLDERS), options.problems, options.prompts, options.seed
+    )
     checks = [*router_checks(results), *spark_checks(results["models"])]
     report = BenchReport("router", arguments, options.seed, results, checks)
     print_report(report, tables(results), as_json=options.json, store=options.store)
@@ -54,7 +56,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         "--made", type=float, default=1.0, help="share of the made prompts in trainings with a source out"
     )
     parser.add_argument(
-        "--model", action="append", help="calibrate this bundle as well (again for more; embedded: the embedded one)"
+        "--model", action="append", help="calibrate this model; may be repeated (the embedded ones if not given)"
     )
     parser.add_argument("--problems", type=whole_number, default=NUM_PROBLEMS, help="test problems for each model")
     parser.add_argument("--prompts", type=whole_number, default=NUM_PROMPTS, help="calibration prompts for each model")

@@ -46,19 +46,19 @@ class Decided:
     probed: Floats  # 1 where the probe was asked
 
 
-def measure_models(models: Sequence[str | None], size: int, limit: int, seed: int) -> dict[str, Any]:
+def measure_models(models: Sequence[str], size: int, limit: int, seed: int) -> dict[str, Any]:
     """The figures of every model, by its name; ``limit`` calibration prompts, ``size`` test problems."""
     return {load_name(model): measure_model(model, size, limit, seed) for model in models}
 
 
-def load_name(model: str | None) -> str:
+def load_name(model: str) -> str:
     """The name that a model calls itself."""
     from edge.model_source import find_model
 
     return find_model(model).name
 
 
-def measure_model(model: str | None, size: int, limit: int, seed: int) -> dict[str, Any]:
+def measure_model(model: str, size: int, limit: int, seed: int) -> dict[str, Any]:
     """Calibrate, decide on every test problem, and count what each policy comes to."""
     problems = test_set()[:size]
     prompts = read_prompts(default_prompts())[:limit]

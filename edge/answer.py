@@ -116,7 +116,10 @@ def _plan(
 ) -> tuple[Decision, StreamParser, Limits]:
     """Decide, render, and plan where anything is limited; the prompt of what came out is rendered last."""
     difficulty = model.difficulty(opening.messages) if options.think == "auto" else None
-    decision = decide(options.think, has_judge=model.dialect.has_judge, difficulty=difficulty)
+    dialect = model.dialect
+    decision = decide(
+        options.think, has_judge=dialect.has_judge, default_think=dialect.default_think, difficulty=difficulty
+    )
     if difficulty is not None and not difficulty.is_sure and model.refit is not None:
         signals = opening.look_ahead(pace.speed)
         decision = decision if signals is None else decide_by_probe(model.refit.probe, difficulty, signals)

@@ -26,7 +26,7 @@ PENALTIES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 PROBE_PENALTIES = (0.1, 1.0, 10.0)
 SURE_LOSS = 0.001  # right answers, as a share of all, that the router may lose where it is sure of no thinking
 SURE_WASTE = 0.01  # tokens, as a share of all, that it may waste where it is sure of thinking
-NUM_CURVE = 41
+NUM_CURVE = 101
 SEED = 0
 
 
@@ -36,7 +36,7 @@ class Goal:
     ``tokens``: the most right answers for at most ``share`` of the tokens of thinking always."""
 
     kind: Literal["accuracy-loss", "tokens"] = "accuracy-loss"
-    share: float = 0.002
+    share: float = 0.015
 
     def __str__(self) -> str:
         return f"{self.kind}={100 * self.share:g}%"

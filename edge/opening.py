@@ -91,14 +91,18 @@ class Opening:
         return True
 
     def look_ahead(self, speed: SpeedModel) -> FirstToken | None:
-        """What the model would say first without thinking, and how its judge leans; None where it was interrupted.
+        """What the model would say first without thinking, and how its judge leans; None where that is cut short.
 
-        The opening of the mode off is evaluated for it: one short pass, kept where that mode is chosen.
+        The opening of the mode off is evaluated for it, and what a direct answer begins with: one short pass, kept
+        where that mode is chosen.
         """
         from edge.think.probe import read_signals
 
         self.render("off")
+        self.tokens += self._model.tokenizer.encode_control(self._model.dialect.answer_opening)
         backend, odds = self._model.backend, 0.0
+        if len(self.tokens) >= backend.context_size:
+            return None
         markers = self._model.judge_marker_ids
         if markers is not None and markers[1] in self.tokens[self.num_prompt :]:
             place = self.num_prompt + self.tokens[self.num_prompt :].index(markers[1])

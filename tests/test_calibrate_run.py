@@ -214,11 +214,15 @@ def test_first_token_figures_are_the_textbook_ones() -> None:
 def test_who_decides_and_in_which_order() -> None:
     """What was asked comes first; a judge gives way only to a router that was taught its model's outcomes."""
     sure, unsure = route("Hello there"), replace(route("Hello there"), choice="unsure", thinks=True)
-    assert decide("on", has_judge=True, difficulty=sure).source == "asked"
-    assert decide("auto", has_judge=True, difficulty=None).think is None
-    assert decide("auto", has_judge=True, difficulty=unsure).source == "judge"
-    assert decide("auto", has_judge=False, difficulty=unsure).think is True
-    assert decide("auto", has_judge=True, difficulty=sure).source == "router"
+    judged = {"has_judge": True, "default_think": False}
+    assert decide("on", **judged, difficulty=sure).source == "asked"
+    assert decide("auto", **judged, difficulty=None).think is None
+    assert decide("auto", **judged, difficulty=unsure).source == "judge"
+    for thinks, habit in ((False, False), (False, True), (True, False)):
+        bet = replace(unsure, thinks=thinks)
+        found = decide("auto", has_judge=False, default_think=habit, difficulty=bet)
+        assert (found.think, found.source) == (thinks or habit, "router")
+    assert decide("auto", **judged, difficulty=sure).source == "router"
     probe = Probe((0.0, 1.0, 0.0, 0.0, 0.0), 0.0, 0.5)
     assert decide_by_probe(probe, unsure, FirstToken(3.0, 0.0, -1.0)).think is True
     assert decide_by_probe(probe, unsure, FirstToken(-3.0, 0.0, -1.0)).source == "probe"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edge.chat_types import Decision, DecisionSource
-from edge.think.lengths import SHORTEST_USEFUL, LengthModel
+from edge.think.lengths import LONGEST_USEFUL, SHORTEST_USEFUL, LengthModel
 from edge.think.speed import SpeedModel
 
 HARM = 0.5  # of thinking that breaks off: the share of right answers that it spoils, at most
@@ -90,10 +90,11 @@ def plan_thinking(
 def _too_few(fitting: int, lengths: LengthModel, gain: float | None) -> str:
     """Why so few tokens are not worth thinking, half a sentence; empty where they are.
 
-    A thought that ends in time rights a wrong answer; one that breaks off spoils a right one now and then.
+    A thought that ends in time rights a wrong answer, one that breaks off now and then spoils a right one. As many tokens
+    as are worth a try for the longest thoughts are always worth one.
     """
     useful = lengths.useful_thinking()
-    if gain is None or fitting < SHORTEST_USEFUL:
+    if gain is None or not SHORTEST_USEFUL <= fitting < LONGEST_USEFUL:
         return f"and fewer than {useful} are no use" if fitting < useful else ""
     ends = lengths.share_within("thinking", fitting)
     if gain * ends > HARM * (1.0 - gain) * (1.0 - ends):

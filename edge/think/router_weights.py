@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +21,10 @@ NUM_KINDS = len(KINDS)
 LEAST_LOGIT = -30.0
 WIDTH = NUM_KINDS + 1  # numbers that a word has: one for each kind, and one for the difficulty of questions of fact
 NUM_INPUTS = NUM_COUNTS + NUM_POOLS * WIDTH
-PATH = Path(__file__).with_name("router_weights.npz")
+TABLE_BYTES = (1 << HASH_BITS) * WIDTH
+NUM_FLOATS = WIDTH + 2 * NUM_KINDS * (NUM_INPUTS + 1)  # steps of the table, layer, bias
+MARK = b"edge router 1\n"  # another number for another meaning of the same shapes
+PATH = Path(__file__).with_name("router_weights.bin")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,23 +47,26 @@ class RouterWeights:
         return np.asarray((powers * wrong).sum(-1) / powers.sum(-1), np.float32)
 
     def save(self, path: Path) -> None:
-        """Write the weights; each column of the table is rounded to 255 steps. Raises OSError."""
-        steps = np.maximum(np.abs(self.table).max(0), 1e-9) / 127
+        """Write the weights, each column of the table rounded to 255 steps, behind a mark. Raises OSError."""
+        steps = (np.maximum(np.abs(self.table).max(0), 1e-9) / 127).astype("<f4")
         table = np.round(self.table / steps).astype(np.int8)
-        np.savez(path, table=table, steps=steps.astype(np.float32), layer=self.layer, bias=self.bias)
+        parts = (table, steps, self.layer.astype("<f4"), self.bias.astype("<f4"))
+        path.write_bytes(MARK + b"".join(part.tobytes() for part in parts))
 
     @staticmethod
     def load(path: Path = PATH) -> RouterWeights:
         """Read what ``save`` wrote. Raises BundleError for a file that is missing, damaged or of another version."""
         try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                table = arrays["table"] * arrays["steps"]
-                layer, bias = arrays["layer"], arrays["bias"]
-        except (OSError, ValueError, KeyError, BadZipFile) as exc:
+            data = path.read_bytes()
+        except OSError as exc:
             raise BundleError(
-                f"The router's weights in {path} cannot be read ({exc}); install the package again."
+                f"The router's weights {path} cannot be read ({exc}); install the package again."
             ) from exc
-        expected = ((1 << HASH_BITS, WIDTH), (NUM_INPUTS, 2 * NUM_KINDS), (2 * NUM_KINDS,))
-        if (table.shape, layer.shape, bias.shape) != expected:
-            raise BundleError(f"The router's weights in {path} are of another version; install the package again.")
-        return RouterWeights(table, layer, bias)
+        if not data.startswith(MARK) or len(data) != len(MARK) + TABLE_BYTES + 4 * NUM_FLOATS:
+            raise BundleError(
+                f"The router's weights {path} are damaged or of another version; install the package again."
+            )
+        table = np.frombuffer(data, np.int8, TABLE_BYTES, len(MARK)).reshape(-1, WIDTH)
+        floats = np.frombuffer(data, "<f4", NUM_FLOATS, len(MARK) + TABLE_BYTES).astype(np.float32)
+        steps, layer, bias = np.split(floats, [WIDTH, WIDTH + 2 * NUM_KINDS * NUM_INPUTS])
+        return RouterWeights(table * steps, layer.reshape(NUM_INPUTS, 2 * NUM_KINDS), bias)
