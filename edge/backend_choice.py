@@ -131,7 +131,7 @@ def _weights(source: ModelSource, name: str) -> Path:
 
 def _key(source: ModelSource, names: list[str], options: BackendOptions) -> str:
     """Names machine, weights, installed packages and threads; any change of one of them makes a new key."""
-    facts = [machine_key(), str(options.num_threads)]
+    facts = [machine_key(), f"{options.num_threads} {options.gpu_layers}"]
     for name in names:
         path, package = _weights(source, name), find_backend(name).package
         status = path.stat()
