@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -97,7 +96,7 @@ def request_seconds(name: str, weights_path: Path, options: BackendOptions) -> f
             device.logits(0)
             times_s.append(time.perf_counter())
         steps_s = [after - before for before, after in pairwise(times_s[1:])]
-        return times_s[1] - times_s[0] + ANSWER_TOKENS * statistics.median(steps_s)
+        return times_s[1] - times_s[0] + ANSWER_TOKENS * sorted(steps_s)[TIMED_STEPS // 2]
     finally:
         device.close()
 
@@ -131,7 +130,7 @@ def _weights(source: ModelSource, name: str) -> Path:
 
 def _key(source: ModelSource, names: list[str], options: BackendOptions) -> str:
     """Names machine, weights, installed packages and threads; any change of one of them makes a new key."""
-    facts = [machine_key(), str(options.num_threads)]
+    facts = [machine_key(), f"{options.num_threads} {options.gpu_layers}"]
     for name in names:
         path, package = _weights(source, name), find_backend(name).package
         status = path.stat()

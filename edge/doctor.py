@@ -64,21 +64,17 @@ def examine(
     *,
     backend: str = "auto",
     dialect: str | None = None,
-    context_size: int | None = None,
-    num_threads: int | None = None,
+    options: BackendOptions | None = None,
 ) -> Findings:
     """Look at the machine, the packages, the model and the state folder, and load the model as a chat would."""
-
-    def loaded() -> Facts:
-        return _loaded(model, backend, dialect, context_size, num_threads)
-
+    asked = options or BackendOptions()
     examinations: dict[str, Callable[[], Facts]] = {
         "machine": _machine,
         "packages": _packages,
         "state folder": _state,
         "model": lambda: model_facts(find_model(model)),
-        "backends": lambda: _backends(find_model(model), num_threads),
-        "chat": loaded,
+        "backends": lambda: _backends(find_model(model), asked),
+        "chat": lambda: _loaded(model, backend, dialect, asked),
     }
     return Findings({part: _guarded(examination) for part, examination in examinations.items()})
 
@@ -152,21 +148,26 @@ def _state() -> Facts:
     return {"folder": str(folder)}
 
 
-def _backends(source: ModelSource, num_threads: int | None) -> Facts:
+def _backends(source: ModelSource, options: BackendOptions) -> Facts:
     """Every backend: how it does, or why it is not used. Those that can are timed."""
     facts: Facts = {name: f"not used: the model has no {row.weights_role} weights" for name, row in BACKENDS.items()}
-    ranked = rank_backends(source, BackendOptions(num_threads=num_threads), times_all=True)
+    ranked = rank_backends(source, options, times_all=True)
     return facts | {each.name: each.reason if each.is_usable else f"not used: {each.reason}" for each in ranked}
 
 
-def _loaded(
-    path: str | None, backend: str, dialect: str | None, context_size: int | None, num_threads: int | None
-) -> Facts:
-    with load(path, backend=backend, dialect=dialect, context_size=context_size, num_threads=num_threads) as engine:
+def _loaded(path: str | None, backend: str, dialect: str | None, options: BackendOptions) -> Facts:
+    with load(
+        path,
+        backend=backend,
+        dialect=dialect,
+        context_size=options.context_size,
+        num_threads=options.num_threads,
+        gpu_layers=options.gpu_layers,
+    ) as engine:
         model, device, hurried = engine.model, engine.model.backend, engine.threads_for(DEADLINE_S)
         facts: Facts = {
             "backend": f"{device.name} ({model.backend_reason})",
-            "threads": f"{device.num_threads} ({'asked for' if num_threads else THREADS_REASON})",
+            "threads": f"{device.num_threads} ({'asked for' if options.num_threads else THREADS_REASON})",
             "threads_under_a_deadline": f"{hurried.num_threads} ({hurried.reason})",
             "context_tokens": device.context_size,
             "kv_bytes_per_token": device.kv_bytes_per_token,
@@ -186,8 +187,9 @@ def _tried(device: Backend) -> Facts:
         return {}
     test = device.self_test
     verdict = f"fast kernels die ({test.death})" if test.death else "passed"
-    return {
+    facts: Facts = {
         "context_because": device.context_reason,
         "self_test": f"{verdict}, {'remembered' if test.is_remembered else 'tried now'}",
         "mode": test.mode,
     }
+    return facts | ({"layers_on_a_gpu": device.gpu} if isinstance(device, LlamaCppBackend) else {})

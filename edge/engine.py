@@ -43,17 +43,19 @@ def load(
     backend: str = "auto",
     context_size: int | None = None,
     num_threads: int | None = None,
+    gpu_layers: int | None = None,
     dialect: str | None = None,
 ) -> Engine:
     """Open ``model`` (a bundle's folder, a GGUF file, an embedded model's name, or None for spark) and keep it open.
 
     ``org/name`` is a model that ``edge models pull`` has fetched from a hub; nothing is fetched here.
-    ``context_size`` is in tokens. None, and ``"auto"`` for ``backend``, mean: chosen for this machine.
+    ``context_size`` is in tokens; ``gpu_layers`` are kept on a GPU by a llama.cpp that was built for one. None, and
+    ``"auto"`` for ``backend``, mean: chosen for this machine.
     Raises BundleError for a model that is missing, damaged or foreign, UnknownFamilyError for an unknown dialect,
     UsageError for an unknown backend, BackendError when the device or its package fails.
     """
     start_s = time.perf_counter()
-    options = BackendOptions(context_size=context_size, num_threads=num_threads)
+    options = BackendOptions(context_size=context_size, num_threads=num_threads, gpu_layers=gpu_layers)
     loaded = load_model(find_model(model), backend=backend, options=options, dialect=dialect)
     return Engine(loaded, load_s=time.perf_counter() - start_s, chooses_threads=num_threads is None)
 

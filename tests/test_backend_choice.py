@@ -14,10 +14,10 @@ import edge
 from edge import backend_choice, doctor
 from edge.backend_choice import Candidate, open_best, rank_backends
 from edge.backends import onnx_session
-from edge.backends.base import BackendOptions
+from edge.backends.base import BackendOptions, open_backend
 from edge.model_source import ModelSource, find_model
 from edge.state import read_state, write_state
-from models.errors import BackendError
+from models.errors import BackendError, UsageError
 from quantize.pipeline import quantize_checkpoint
 from quantize.recipe import QuantRecipe
 
@@ -168,7 +168,7 @@ def test_real_backends_are_timed_and_both_answer(bundle_path: Path) -> None:
 
 
 def test_doctor_lists_all_backends_with_why_not(bundle_path: Path) -> None:
-    findings = doctor.examine(str(bundle_path), num_threads=1, context_size=200)
+    findings = doctor.examine(str(bundle_path), options=replace(OPTIONS, context_size=200))
     facts = findings.parts["backends"]
     assert findings.is_healthy and list(facts) == ["llama_cpp", "onnx", "rkllm"]
     assert "ms for a short request" in str(facts["onnx"]) and "ms for a short request" in str(facts["llama_cpp"])
@@ -180,3 +180,8 @@ def test_doctor_tells_a_model_without_gguf_weights(bundle_path: Path) -> None:
     source = find_model(bundle_path)
     facts = doctor.model_facts(replace(source, weights={"onnx": source.weights["onnx"]}))
     assert facts["architecture"] == "qwen3" and "model.onnx" in str(facts["weights_onnx"])
+
+
+def test_options_that_a_backend_does_not_take_are_refused(source: ModelSource) -> None:
+    with pytest.raises(UsageError, match="onnx moves no layers"):
+        open_backend("onnx", source.weights["onnx"], BackendOptions(gpu_layers=3))
