@@ -53,7 +53,6 @@ models_app = plain_app("Models: those on a hub, and those that are ready here.")
 app.add_typer(models_app, name="models")
 app.command()(chat)
 chat_app.command()(chat)
-app.command("kiosk")(kiosk_command())
 
 
 @app.callback()
@@ -100,6 +99,7 @@ def bench(context: typer.Context, name: Annotated[str, typer.Argument(metavar="N
 
 app.command()(quantize)
 app.command("serve")(serve_command())
+app.command("kiosk")(kiosk_command())
 models_app.command()(pull)
 models_app.command("list")(list_models)
 models_app.command()(inspect)
