@@ -27,7 +27,7 @@ WORDS = {
     "deadline_s": 60.0,
     "idle_s": 600.0,  # a busy machine takes its time between two steps of a test
 }
-REPLY = "<answer>\nIt closes at **18:00**.\n\n- Monday: 9 to 18\n- <b>Tuesday</b>: closed\n\n1. one\n2. `two`"
+REPLY = "It closes at **18:00**.\n\n- Monday: 9 to 18\n- <b>Tuesday</b>: closed\n\n1. one\n2. `two`"
 
 
 def quick_engine() -> Engine:
@@ -149,6 +149,7 @@ def test_the_conversation_goes_on_and_starts_over(browser: Any, quick: Served) -
         assert somebody.page.get_by_role("heading", name="Welcome").is_visible()
         somebody.ask("Question 3")
         somebody.wait_for(".about")
+        assert somebody.page.locator(".answer").inner_text().startswith("It closes at 18:00.")
         assert len(sent[2]["messages"]) == 1, "what was forgotten is not sent again"
 
 
