@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from bench_edge.arguments import BenchParser, whole_number
 from bench_edge.kept import KeptRun
 from bench_edge.report import BenchReport, Check, format_table, print_report
 from bench_edge.speed import shape_file
-from models.errors import UsageError
+from edge.server.serve import check_installed
 
 SEED = 0
 CLIENTS = (1, 8, 64, 256)
@@ -34,9 +33,7 @@ SPEED_RATIO, ADDED_S, RIVAL_RATIO, GROWTH = 0.95, 150e-6, 1.0, 1.05
 def main(arguments: list[str]) -> int:
     """Run the bench; see ``edge bench serve --help``."""
     options = _parse(arguments)
-    for package in ("starlette", "uvicorn", "pydantic", "prometheus_client"):
-        if find_spec(package) is None:
-            raise UsageError(f"The server needs {package}; run: pip install 'edge-think[serve]'")
+    check_installed()
     kept = KeptRun("serve")
     results = {name: _kept_part(kept, name, options, measure) for name, measure in PARTS.items()}
     report = BenchReport("serve", arguments, SEED, results, checks_of(results))

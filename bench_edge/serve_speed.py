@@ -81,7 +81,7 @@ def _direct_s(engine: Engine, max_tokens: int | None) -> float:
     """The same straight from the engine."""
     from edge.chat_types import AnswerOptions
 
-    options = AnswerOptions(think="on", temperature=0.0, max_tokens=max_tokens, deadline_s=60.0)
+    options = AnswerOptions(think="on", temperature=0.0, max_tokens=max_tokens)
     times_s = [
         time.perf_counter() for event in engine.stream(PROMPT, options) if event.kind in ("thinking", "answer", "done")
     ]
@@ -90,8 +90,7 @@ def _direct_s(engine: Engine, max_tokens: int | None) -> float:
 
 def _body(max_tokens: int | None) -> dict[str, Any]:
     limit = {} if max_tokens is None else {"max_tokens": max_tokens}
-    edge = {"think": "on", "deadline_s": 60.0}
-    return {"messages": [{"role": "user", "content": PROMPT}], "temperature": 0, "edge": edge, **limit}
+    return {"messages": [{"role": "user", "content": PROMPT}], "temperature": 0, "edge": {"think": "on"}, **limit}
 
 
 def _against_rival(model: Path, threads: int, repeats: int) -> dict[str, Any]:

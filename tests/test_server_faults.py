@@ -213,4 +213,12 @@ def test_a_killed_server_leaves_nothing_half_written_and_starts_again(tmp_path: 
     events = [json.loads(line)["event"] for line in log.read_text("utf-8").splitlines()]
     assert events[-1] == "stopped"
     assert (tmp_path / "pace.json").exists()  # what was learned is kept at the end
-    assert "2+3" not in log.read_text("utf-8")
+    assert "2+3" not in log.read_text("utf-8")  # no prompts in the log
+
+
+def test_prompts_are_in_the_log_where_they_are_asked_for(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    with served(slow_engine(step_s=0.0), log_file=str(log), log_prompts=True) as server:
+        server.ask(CHAT, OFF | {"max_tokens": 2})
+    entries = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
+    assert [entry["prompt"] for entry in entries if entry["event"] == "answered"] == ["count"]

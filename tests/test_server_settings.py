@@ -14,7 +14,7 @@ from bench_edge.server_fields import PARTS, PATH
 from edge import cli
 from edge.server.fields import Fields, treatment_of
 from edge.server.openapi import REQUESTS, description
-from edge.server.serve import listen
+from edge.server.serve import REQUIREMENTS, check_installed, listen
 from edge.server.settings import Settings, flag_of, make_settings
 from models.errors import UsageError
 
@@ -71,6 +71,17 @@ def test_every_option_is_a_flag_and_a_line_of_the_file(tmp_path: Path, capsys: p
     text = "\n".join(lines)
     assert tomllib.loads(text)
     assert make_settings({}, file_of(tmp_path, text)) == Settings()
+
+
+def test_the_packages_that_are_named_are_those_of_the_extra(repository: Path) -> None:
+    project = tomllib.loads((repository / "pyproject.toml").read_text("utf-8"))["project"]
+    assert tuple(project["optional-dependencies"]["serve"]) == REQUIREMENTS
+
+
+def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge.server.serve.find_spec", lambda _name: None)
+    with pytest.raises(UsageError, match="pip install 'prometheus-client>="):
+        check_installed()
 
 
 def test_an_unsafe_address_stops_the_command(capsys: pytest.CaptureFixture[str]) -> None:

@@ -44,6 +44,7 @@ WITHOUT_THINKING: dict[str, Any] = {"think": "off", "min_think_tokens": None, "t
 BEST_EFFORT = "the deadline could not be kept, so this is the best effort"
 LONG_PROMPT = 20_000  # characters; a shorter one is encoded faster than a thread is begun
 TRIAL = AnswerOptions(think="off", temperature=0.0, max_tokens=4)
+THINKING_SHARE = 0.5  # of the time that those who wait can spare; all of it would leave nothing for surprises
 DELIVERY_S, DELIVERY_SHARE = 0.01, 0.1  # of a deadline, at most: the way back, and a client that has to wake up
 KEEP_EVERY_S = 60.0  # what was learned of the device is written to the disk so often
 
@@ -252,7 +253,8 @@ class Device:
         latest_s = self._latest_free_s()
         if latest_s == float("inf") or options.think == "off" or self.engine.model.dialect.asks_for_steps:
             return options
-        fitting = self._forecast.thinking_tokens(latest_s - self._clock() - ticket.need.mean_s, len(ticket.prompt))
+        spare_s = THINKING_SHARE * (latest_s - self._clock() - ticket.need.mean_s)
+        fitting = self._forecast.thinking_tokens(spare_s, len(ticket.prompt))
         if fitting < self.engine.pace.lengths.useful_thinking():
             ticket.note = OTHERS_WAIT
             return replace(options, **WITHOUT_THINKING)

@@ -6,6 +6,7 @@ Knows: a file or standard error, and that a full disk must not stop an answer. D
 from __future__ import annotations
 
 import json
+import logging
 import sys
 import traceback
 from contextlib import suppress
@@ -65,3 +66,14 @@ class Log:
         if file is not None:
             with suppress(OSError):  # what was buffered cannot be written either
                 file.close()
+
+
+def forward(name: str, log: Log) -> None:
+    """Have warnings of the logger ``name`` written to ``log``, and nowhere else; without tracebacks."""
+
+    class Forwarder(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            log.write("warning", source=record.name, message=record.getMessage().strip())
+
+    logger = logging.getLogger(name)
+    logger.handlers, logger.propagate = [Forwarder(logging.WARNING)], False

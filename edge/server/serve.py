@@ -12,9 +12,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from edge.server.doors import check_safe
+from edge.server.log import forward
 from models.errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,7 +25,13 @@ if TYPE_CHECKING:
     from edge.server.service import Service
     from edge.server.settings import Settings
 
-REQUIREMENTS = "pip install 'edge-think[serve]'"
+REQUIREMENTS = (
+    "bm25s>=0.2,<1",
+    "prometheus-client>=0.21,<1",
+    "pydantic>=2.10,<3",
+    "starlette>=0.46,<2",
+    "uvicorn>=0.34,<1",
+)
 BACKLOG = 1024  # connections that the system holds until they are taken
 KEEP_ALIVE_S = 30
 SWITCH_S = 0.0005  # Python's 5 ms would hold up the device's thread that long at a token while many clients are served
@@ -47,6 +55,7 @@ def serve(
         for note in service.device.engine.notes:
             announce(note)
         announce(f"{service.model} answers at http://{f'[{host}]' if ':' in host else host}:{port}")
+        forward("uvicorn.error", service.log)
         service.log.write("started", model=service.model, host=host, port=port)
         if threading.current_thread() is threading.main_thread():
             for number in IGNORED_AT_THE_END:
@@ -58,14 +67,12 @@ def serve(
 
 
 def check_installed() -> None:
-    """Raises UsageError where the packages of the extra ``serve`` are missing."""
-    from importlib.util import find_spec
-
-    missing = [
-        name for name in ("bm25s", "starlette", "uvicorn", "pydantic", "prometheus_client") if find_spec(name) is None
-    ]
+    """Raises UsageError where a package of the extra ``serve`` is missing."""
+    names = {requirement: requirement.partition(">")[0] for requirement in REQUIREMENTS}
+    missing = [requirement for requirement, name in names.items() if find_spec(name.replace("-", "_")) is None]
     if missing:
-        raise UsageError(f"The server needs {', '.join(missing)}; run: {REQUIREMENTS}")
+        needed = " ".join(f"'{requirement}'" for requirement in missing)
+        raise UsageError(f"The server needs packages that are not installed; run: pip install {needed}")
 
 
 def listen(host: str, port: int) -> socket.socket:
