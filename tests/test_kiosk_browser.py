@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from scripted_models import scripted_model
 from served import Served, served
-from slow_models import THINKER, slow_engine
+from thinking_models import thinking_engine
 from visitor import PHONE, PORTRAIT, chromium, visitor
 
 from edge.engine import Engine
@@ -21,12 +24,14 @@ WORDS = {
     "page": True,
     "welcome": ("en: Welcome to the library", "zh: 欢迎来到图书馆"),
     "suggestion": ("en: When does it close on Saturday?", "en: Where are the toilets?", "zh: 图书馆几点关门？"),
-    "deadline_s": 20.0,
+    "deadline_s": 60.0,
+    "idle_s": 600.0,  # a busy machine takes its time between two steps of a test
 }
-REPLY = (
-    "<answer>\nIt closes at **18:00**.\n\n- Monday: 9 to 18\n- <b>Tuesday</b>: closed\n\n1. one\n2. `two`\n</answer>"
-)
-THOUGHTFUL = (f"Hard.\n</judge>\n\n<think_on>\n<think>\n{THINKER}", THINKER)
+REPLY = "It closes at **18:00**.\n\n- Monday: 9 to 18\n- <b>Tuesday</b>: closed\n\n1. one\n2. `two`"
+
+
+def quick_engine() -> Engine:
+    return thinking_engine(REPLY, "Opening hours.", step_s=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -45,16 +50,15 @@ def notes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def quick(notes: Path) -> Iterator[Served]:
-    """Answers at once, without thinking, with quotes."""
-    engine = Engine(scripted_model(f"Easy.\n</judge>\n\n<think_off>\n{REPLY}", REPLY, context_size=4096))
-    with served(engine, notes=str(notes), **WORDS) as running:
+    """Thinks for a moment, and quotes its notes."""
+    with served(quick_engine(), notes=str(notes), **WORDS) as running:
         yield running
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def slow() -> Iterator[Served]:
-    """Thinks for longer than anybody waits."""
-    with served(slow_engine(*THOUGHTFUL, step_s=0.03), **WORDS) as running:
+    """Thinks for longer than anybody waits; a new one each time, which has not learned how long it takes."""
+    with served(thinking_engine(), **WORDS) as running:
         yield running
 
 
@@ -113,9 +117,9 @@ def test_the_ring_runs_down_and_thoughts_unfold(browser: Any, slow: Served) -> N
         somebody.page.get_by_text("What it is thinking").click()
         assert "1+1=2" in somebody.wait_for(".thoughts:has-text('1+1=2')").inner_text()
         somebody.look("thinking_unfolded")
-        assert int(re.findall(r"\d+", ring.get_attribute("aria-label"))[0]) < first <= 20
+        assert int(re.findall(r"\d+", ring.get_attribute("aria-label"))[0]) < first <= 60
         just_answer.click()
-        somebody.wait_for(".about", timeout=5000)
+        somebody.wait_for(".about")
         assert somebody.page.locator(".answer").inner_text() == "42"
         assert somebody.page.get_by_text("It thought until you asked for the answer.").is_visible()
         assert not somebody.page.locator(".ring").count()
@@ -145,22 +149,26 @@ def test_the_conversation_goes_on_and_starts_over(browser: Any, quick: Served) -
         assert somebody.page.get_by_role("heading", name="Welcome").is_visible()
         somebody.ask("Question 3")
         somebody.wait_for(".about")
+        assert somebody.page.locator(".answer").inner_text().startswith("It closes at 18:00.")
         assert len(sent[2]["messages"]) == 1, "what was forgotten is not sent again"
 
 
-def test_it_forgets_after_a_minute_and_says_so_before(browser: Any, quick: Served) -> None:
-    with visitor(browser, quick.url, PORTRAIT) as somebody:
+def test_it_forgets_after_a_minute_and_says_so_before(browser: Any) -> None:
+    with (
+        served(quick_engine(), **WORDS | {"idle_s": 60.0}) as running,
+        visitor(browser, running.url, PORTRAIT) as somebody,
+    ):
         page = somebody.page
         page.clock.install()
         page.reload()
         page.wait_for_selector("body.ready")
         somebody.ask("My secret question")
-        page.clock.run_for(1000)
         somebody.wait_for(".about")
         dialog = page.get_by_role("alertdialog")
-        page.clock.fast_forward(38_000)
+        page.mouse.click(5, 5)
+        page.clock.fast_forward(30_000)
         assert dialog.is_hidden()
-        page.clock.fast_forward(4_000)
+        page.clock.fast_forward(12_000)
         assert dialog.is_visible()
         somebody.look("countdown")
         page.mouse.click(5, 5)  # anywhere
@@ -177,26 +185,46 @@ def test_it_forgets_after_a_minute_and_says_so_before(browser: Any, quick: Serve
         assert dialog.is_hidden(), "there is nothing to forget"
 
 
-def test_a_restart_is_survived_and_said(browser: Any, notes: Path) -> None:
-    """The server goes in the midst of an answer, and comes back."""
-    with served(slow_engine(*THOUGHTFUL, step_s=0.03), stop_timeout_s=0.2, **WORDS) as running:
-        context = visitor(browser, running.url)
-        somebody = context.__enter__()
+def test_a_restart_is_survived_and_said(browser: Any) -> None:
+    """The server is killed in the midst of an answer, and comes back: nothing on the screen is lost."""
+    with slow_elsewhere() as (process, port), visitor(browser, f"http://127.0.0.1:{port}/") as somebody:
         somebody.ask("Is it far?")
         somebody.wait_for(".thinking")
-        running.service.device.caches  # noqa: B018  # alive until here
-        port = running.port
-        running.server.force_exit = True
-    assert "interrupted" in somebody.wait_for(".note").inner_text() or somebody.page.locator(".about").count()
-    somebody.wait_for("#trouble:text('does not respond')")
-    somebody.look("lost")
-    with served(Engine(scripted_model(REPLY)), port=port, **WORDS):
-        somebody.wait_for("#trouble:text('was started again')")
-        somebody.look("restarted")
-        somebody.page.get_by_role("button", name="Ask again").click()
-        somebody.wait_for(".about")
-        assert "18:00" in somebody.page.locator(".answer").last.inner_text()
-        context.__exit__(None, None, None)
+        process.kill()
+        assert "interrupted" in somebody.wait_for(".note").inner_text()
+        somebody.wait_for("#trouble:text('does not respond')")
+        somebody.look("lost")
+        with served(quick_engine(), port=port, **WORDS):
+            somebody.wait_for("#trouble:text('was started again')")
+            somebody.look("restarted")
+            somebody.page.get_by_role("button", name="Ask again").click()
+            somebody.wait_for(".about")
+            assert "18:00" in somebody.page.locator(".answer").last.inner_text()
+
+
+@contextmanager
+def slow_elsewhere() -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """A slow server in a process of its own, and its port."""
+    script = """
+import signal, served, test_kiosk_browser as test
+with served.served(test.thinking_engine(), **test.WORDS) as running:
+    print(running.port, flush=True)
+    signal.pause()
+"""
+    root = Path(__file__).parent.parent
+    process = subprocess.Popen(
+        [sys.executable, "-c", script],
+        cwd=root / "tests",
+        env={**os.environ, "PYTHONPATH": str(root)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        yield process, int(process.stdout.readline())
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def test_chinese(browser: Any, quick: Served) -> None:
@@ -252,7 +280,7 @@ def test_colours_and_size_can_be_changed(browser: Any, quick: Served) -> None:
 
 
 def test_a_full_queue_is_said_in_plain_words(browser: Any) -> None:
-    with served(slow_engine(*THOUGHTFUL), queue=1, **WORDS) as running, visitor(browser, running.url) as first:
+    with served(thinking_engine(), queue=1, **WORDS) as running, visitor(browser, running.url) as first:
         first.ask("one")
         first.wait_for(".thinking")
         with visitor(browser, running.url) as second, visitor(browser, running.url, PHONE) as third:
@@ -266,7 +294,7 @@ def test_a_full_queue_is_said_in_plain_words(browser: Any) -> None:
 
 def test_a_key_is_taken_from_the_address(browser: Any) -> None:
     """Without it the page says so; with it, it is not left in the address."""
-    with served(Engine(scripted_model(REPLY)), api_key=("secret",), **WORDS) as running:
+    with served(quick_engine(), api_key=("secret",), **WORDS) as running:
         with visitor(browser, running.url) as nobody:
             nobody.ask("library")
             assert "key" in nobody.wait_for(".note").inner_text()

@@ -49,6 +49,18 @@ def test_the_page_and_all_that_it_names(kiosk: Served) -> None:
         assert kiosk.ask(f"/{path}").status == 200, path
 
 
+def test_every_word_is_there_in_both_languages_and_used() -> None:
+    """A word that is missing in one language shows as "undefined" to those who speak it."""
+    sections = re.split(r"^  (?:en|zh): \{$", (PAGE / "words.js").read_text(), flags=re.MULTILINE)[1:]
+    english, chinese = (re.findall(r"^ {4,6}\"?([\w/]+)\"?:", section, re.MULTILINE) for section in sections)
+    assert english == chinese and len(english) > 40
+    others = "".join(path.read_text() for path in PAGE.iterdir() if path.name != "words.js")
+    named = set(re.findall(r"""["']([A-Za-z]+)["']""", others))
+    top = set(re.findall(r"^ {4}(\w+):", sections[0], re.MULTILINE))
+    assert top - named == {"title"}
+    assert set(re.findall(r"""(?:word\(|data-word=|this\.(?:say|trouble)\()"(\w+)\"""", others)) <= top
+
+
 def test_nothing_else_may_run_or_be_reached(kiosk: Served) -> None:
     """No inline script or style, no other host: neither in the policy nor in what it guards."""
     policy = kiosk.ask("/").headers["content-security-policy"]

@@ -14,14 +14,17 @@ export class Idle {
     this.dialog = document.getElementById("leaving");
     this.shown = this.dialog.querySelector(".seconds");
     this.touched = performance.now();
-    for (const name of TOUCHES) addEventListener(name, () => this.touch(), { capture: true, passive: true });
+    for (const name of TOUCHES) addEventListener(name, (event) => this.hear(event), { capture: true, passive: true });
     this.dialog.addEventListener("cancel", () => this.touch());
     setInterval(() => this.look(), 250);
   }
 
+  hear(event) {
+    if (event.type !== "focusin" || !this.dialog.contains(event.target)) this.touch(); // it takes the focus itself
+  }
+
   /** Somebody is there. */
   touch() {
-    if (performance.now() - this.opened < 100) return; // the dialog itself takes the focus
     this.touched = performance.now();
     if (this.dialog.open) this.dialog.close();
   }
@@ -38,9 +41,6 @@ export class Idle {
     }
     this.shown.textContent = `${Math.ceil(left)}`;
     this.shown.style.setProperty("--left", `${left / this.warning}`);
-    if (!this.dialog.open) {
-      this.opened = performance.now();
-      this.dialog.showModal();
-    }
+    if (!this.dialog.open) this.dialog.showModal();
   }
 }

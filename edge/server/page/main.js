@@ -20,7 +20,7 @@ class Page {
   constructor(settings) {
     this.turns = [];
     this.controller = null; // of the answer under way
-    this.take(settings);
+    this.settings = settings;
     this.look = new Look(settings.language, () => this.speak());
     this.watch = new Watch(settings.instance, {
       onLost: () => this.trouble("lost"),
@@ -46,10 +46,6 @@ class Page {
     return this.controller === null && (this.turns.length > 0 || part.question.value !== "" || this.look.isChanged);
   }
 
-  take(settings) {
-    this.settings = settings;
-  }
-
   submit(event) {
     event.preventDefault();
     const question = part.question.value.trim();
@@ -66,7 +62,7 @@ class Page {
       await this.follow(turn, question, this.history(), options);
       part.said.textContent = turn.answer ? `${word("ready")} ${turn.answer}` : word("noAnswer");
     } catch (error) {
-      if (turn.element.isConnected) this.explain(turn, question, error);
+      if (turn.element.isConnected) this.explain(turn, error);
     } finally {
       this.finish();
     }
@@ -99,7 +95,6 @@ class Page {
     this.controller = new AbortController();
     this.silence();
     const turn = new Turn(question, this.settings.deadline_s, { onJustAnswer: () => turn.id && endThinking(turn.id) });
-    turn.question = question;
     this.turns.push(turn);
     part.conversation.append(turn.element);
     this.showConversation(true);
@@ -119,8 +114,8 @@ class Page {
   }
 
   /** Why there is no whole answer, in words for a passer-by. */
-  explain(turn, question, error) {
-    const askAgain = () => this.controller ?? this.answer(question);
+  explain(turn, error) {
+    const askAgain = () => this.controller ?? this.answer(turn.question);
     const [name, values] = this.reasonOf(error);
     turn.fail(name, values, name === "stopped" || name === "tooLong" || name === "keyNeeded" ? null : askAgain);
     part.said.textContent = word(name, ...values);
@@ -177,7 +172,7 @@ class Page {
   }
 
   back(settings, isRestarted) {
-    this.take(settings);
+    this.settings = settings;
     this.speak();
     this.trouble(isRestarted && this.turns.length ? "restarted" : "back");
   }

@@ -22,6 +22,7 @@ const button = (name, kind, press) => {
 export class Turn {
   /** `onJustAnswer` is called when that is wanted. */
   constructor(question, deadlineS, { onJustAnswer }) {
+    this.question = question;
     this.answer = "";
     this.ring = new Ring(deadlineS);
     this.state = saying(make("p", "state"), "waiting");
