@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import typer
 
 from edge.cli_chat import Backend, ContextSize, DialectName, Model, Threads, Version, chat
-from edge.cli_models import inspect, list_models, pull, remove, verify
+from edge.cli_models import attach, inspect, list_models, pull, remove, verify
 from edge.cli_quantize import quantize
 from models.errors import EdgeError, UsageError
 
@@ -100,6 +100,7 @@ models_app.command()(pull)
 models_app.command("list")(list_models)
 models_app.command()(inspect)
 models_app.command()(verify)
+models_app.command()(attach)
 models_app.command()(remove)
 
 

@@ -92,19 +92,28 @@ def write_report(findings: Findings, path: Path) -> None:
 def model_facts(source: ModelSource) -> Facts:
     """What is told by a model's files alone."""
     spoken, reason = find_dialect(source, None)
-    header = read_gguf_header(source.gguf_path)
+    weights = next(iter(source.weights.values()))
     facts: Facts = {
         "name": source.name,
-        "architecture": header.architecture,
-        "context_trained": header.metadata.get(f"{header.architecture}.context_length", "not said"),
-        "weights": str(source.gguf_path),
-        "weights_bytes": source.gguf_path.stat().st_size,
+        **_body_facts(source),
+        "weights": str(weights),
+        "weights_bytes": weights.stat().st_size,
         "dialect": f"{spoken.name} ({reason})",
     }
     if source.bundle is not None:
         facts["recipe"] = json.dumps(dict(source.bundle.manifest.recipe))
         facts["source"] = source.bundle.manifest.source
     return facts
+
+
+def _body_facts(source: ModelSource) -> Facts:
+    """From the GGUF file where there is one, which is what llama.cpp goes by."""
+    if "gguf" not in source.weights and source.bundle is not None:
+        spec = source.bundle.spec
+        return {"architecture": spec.family, "context_trained": spec.context_length}
+    header = read_gguf_header(source.gguf_path)
+    context = header.metadata.get(f"{header.architecture}.context_length", "not said")
+    return {"architecture": header.architecture, "context_trained": context}
 
 
 def _guarded(examination: Callable[[], Facts]) -> Facts:
