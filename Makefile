@@ -42,7 +42,7 @@ format: $(DEV_STAMP) ## rewrite the code to the format that lint wants
 test-parity: $(TRAIN_STAMP) ## tests against torch and transformers, which this installs (gigabytes)
 	$(BIN)/python -m pytest -m parity $(ARGS)
 
-test-arm: $(STAMP) ## the model and some tests on an emulated Arm machine (Debian 12)
+test-arm: $(DEV_STAMP) ## the models and some tests on an emulated Arm machine (Debian 12)
 	tests/arm/run.sh $(BIN)/python build/arm
 
 bench: $(DEV_STAMP) ## measure what the README and the model card claim, and write it there (two hours or more)

@@ -15,6 +15,7 @@ from packed_checkpoints import write_packed_checkpoint
 from tiny_checkpoints import SPECIAL, write_tiny_checkpoint
 
 from edge.cli import app, run
+from edge.doctor import model_facts
 from edge.model_source import find_model
 from models.attachment import attach_file
 from models.bundle import open_bundle, verify_bundle
@@ -147,6 +148,7 @@ def test_the_commands_as_a_person_types_them(tmp_path: Path, capsys: pytest.Capt
     assert run(app, "edge", ["models", "attach", out, str(weights)]) == 0
     assert run(app, "edge", ["models", "verify", out]) == 0
     assert find_model(out).weights_path("rkllm").read_bytes() == weights.read_bytes()
+    assert model_facts(find_model(out))["architecture"] == "qwen3"
     assert run(app, "edge", ["models", "inspect", out]) == 0
     assert "quantized dtype: w8a8" in capsys.readouterr().out
     assert run(app, "edge", ["models", "attach", out, source]) == 2
