@@ -46,7 +46,7 @@ test-parity: $(TRAIN_STAMP) ## tests against torch and transformers, which this 
 test-browser: $(BROWSER_STAMP) ## the kiosk's page in Debian's Chromium (apt install chromium fonts-noto-cjk)
 	$(BIN)/python -m pytest -m browser $(ARGS)
 
-test-arm: $(STAMP) ## the model and some tests on an emulated Arm machine (Debian 12)
+test-arm: $(DEV_STAMP) ## the models and some tests on an emulated Arm machine (Debian 12)
 	tests/arm/run.sh $(BIN)/python build/arm
 
 bench: $(DEV_STAMP) ## measure what the README and the model card claim, and write it there (two hours or more)

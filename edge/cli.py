@@ -20,7 +20,7 @@ import typer
 from edge.cli_calibrate import calibrate
 from edge.cli_chat import Backend, ContextSize, DialectName, GpuLayers, Model, Threads, Version, chat
 from edge.cli_kiosk import kiosk_command
-from edge.cli_models import inspect, list_models, pull, remove, verify
+from edge.cli_models import attach, inspect, list_models, pull, remove, verify
 from edge.cli_quantize import quantize
 from edge.cli_route import route
 from edge.cli_serve import serve_command
@@ -111,6 +111,7 @@ models_app.command()(pull)
 models_app.command("list")(list_models)
 models_app.command()(inspect)
 models_app.command()(verify)
+models_app.command()(attach)
 models_app.command()(remove)
 
 

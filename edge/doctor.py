@@ -90,14 +90,7 @@ def write_report(findings: Findings, path: Path) -> None:
 def model_facts(source: ModelSource) -> Facts:
     """What is told by a model's files alone."""
     spoken, reason = find_dialect(source, None)
-    facts: Facts = {"name": source.name}
-    if source.bundle is None:
-        header = read_gguf_header(source.gguf_path)
-        facts["architecture"] = header.architecture
-        facts["context_trained"] = header.metadata.get(f"{header.architecture}.context_length", "not said")
-    else:
-        facts["architecture"] = source.bundle.spec.family
-        facts["context_trained"] = source.bundle.spec.context_length
+    facts: Facts = {"name": source.name, **_body_facts(source)}
     for role, path in source.weights.items():
         facts[f"weights_{role}"] = f"{path} ({path.stat().st_size} bytes)"
     facts["dialect"] = f"{spoken.name} ({reason})"
@@ -105,6 +98,16 @@ def model_facts(source: ModelSource) -> Facts:
         facts["recipe"] = json.dumps(dict(source.bundle.manifest.recipe))
         facts["source"] = source.bundle.manifest.source
     return facts
+
+
+def _body_facts(source: ModelSource) -> Facts:
+    """From the GGUF file where there is one, which is what llama.cpp goes by."""
+    if "gguf" not in source.weights and source.bundle is not None:
+        spec = source.bundle.spec
+        return {"architecture": spec.family, "context_trained": spec.context_length}
+    header = read_gguf_header(source.gguf_path)
+    context = header.metadata.get(f"{header.architecture}.context_length", "not said")
+    return {"architecture": header.architecture, "context_trained": context}
 
 
 def _guarded(examination: Callable[[], Facts]) -> Facts:
