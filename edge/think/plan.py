@@ -87,8 +87,8 @@ def plan_thinking(
 def _too_few(fitting: int, lengths: LengthModel, gain: float | None) -> str:
     """Why so few tokens are not worth thinking, half a sentence; empty where they are.
 
-    A thought that ends in time rights a wrong answer, one that breaks off now and then spoils a right one. As many tokens
-    as are worth a try for the longest thoughts are always worth one.
+    A thought that ends in time rights a wrong answer, one that breaks off now and then spoils a right one. As many
+    tokens as are worth a try for the longest thoughts are always worth one.
     """
     useful = lengths.useful_thinking()
     if gain is None or not SHORTEST_USEFUL <= fitting < LONGEST_USEFUL:
