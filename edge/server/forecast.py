@@ -80,7 +80,8 @@ class Forecast:
             answer_tokens=means.answer_tokens or float(lengths.typical("direct_answer")),
             most_answer_tokens=float(lengths.reserve("direct_answer")),
             close_tokens=float(CLOSE_TOKENS),
-            thought_answer_tokens=float(lengths.typical("thought_answer")),
+            # until one was seen, the direct ones stand for them in the reserve
+            thought_answer_tokens=float(min(lengths.typical("thought_answer"), lengths.reserve("thought_answer"))),
         )
 
     def need(self, prompt_tokens: int, cached_tokens: int, max_tokens: int | None) -> Need:
