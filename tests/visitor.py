@@ -69,7 +69,12 @@ class Visitor:
         """Keep a picture of this state, and hold it against WCAG 2.2 AA and against fingers."""
         PICTURES.mkdir(parents=True, exist_ok=True)
         self.page.screenshot(path=PICTURES / f"{name}.png")
+        size = self.page.viewport_size
+        height = self.page.evaluate("document.documentElement.scrollHeight")
+        self.page.set_viewport_size({**size, "height": max(size["height"], height)})  # nothing is scrolled half away
+        self.page.evaluate("scrollTo({top: 0, behavior: 'instant'})")
         found = axe.Axe().run(self.page, options=AXE_OPTIONS).response["violations"]
+        self.page.set_viewport_size(size)
         _write_down(name, found)
         assert not found, [(one["id"], [node["html"] for node in one["nodes"]]) for one in found]
         boxes = [(target.inner_text(), target.bounding_box()) for target in self.page.locator(TARGETS).all()]
