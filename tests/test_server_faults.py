@@ -166,7 +166,7 @@ def test_a_stop_finishes_what_runs_and_tells_who_waits() -> None:
     with served(engine) as server:
         threads = [threading.Thread(target=ask, args=(name, server)) for name in ("runs", "waits")]
         threads[0].start()
-        assert until(lambda: num_steps(engine) >= 3)
+        assert until(lambda: server.service.device.is_busy)
         threads[1].start()
         assert until(lambda: server.service.device.num_waiting == 1)
     for thread in threads:
