@@ -80,7 +80,7 @@ def test_the_packages_that_are_named_are_those_of_the_extra(repository: Path) ->
 
 def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edge.server.serve.find_spec", lambda _name: None)
-    with pytest.raises(UsageError, match="pip install .*'prometheus-client>="):
+    with pytest.raises(UsageError, match=r"pip install .*'prometheus-client>="):
         check_installed()
 
 
