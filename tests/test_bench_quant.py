@@ -272,7 +272,8 @@ def test_without_autoawq_that_is_said(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_an_environment_that_fails_says_why(subject: quant_quality.Subject, tmp_path: Path) -> None:
     """Ours has no autoawq, as most have not."""
     figures = quant_autoawq.compare_with(sys.executable, subject, tmp_path)
-    assert figures == {"compared": False, "why": "ModuleNotFoundError: No module named 'awq'"}
+    assert figures["compared"] is False
+    assert figures["why"].startswith("ModuleNotFoundError: No module named")  # awq, or torch where that is missing, too
 
 
 def test_scales_are_told_by_their_exponent(subject: quant_quality.Subject) -> None:
