@@ -12,6 +12,8 @@ BENCHES: dict[str, str] = {
     "deadline": "answers before their deadline, simulated and real; accuracy by then; the second turn of a chat",
     "router": "whether thinking pays, told from the text: speed, unseen sources and templates, calibration, attacks",
     "quant": "time and memory of `edge quantize`, divergence from the float model, accuracy of the shipped models",
+    "devices": "accuracy, parity with the reference, speed and deadlines on every backend that runs here",
+    "serve": "the server: deadlines under load, refusals, what it adds to a token, memory, malformed requests",
     "speed": "time to first token, prefill and decode speed, memory, start time",
 }
 

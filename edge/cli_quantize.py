@@ -57,7 +57,16 @@ FileFormats = Annotated[
         "--format", metavar="gguf|onnx|awq", help="What to write; may be given several times. [default: gguf]"
     ),
 ]
+Target = Annotated[
+    str | None,
+    typer.Option(
+        "--target",
+        metavar="rk3588",
+        help="Instead, write what Rockchip's converter needs to make an 8-bit model for this chip's NPU.",
+    ),
+]
 
+TARGETS = ("rk3588",)
 _CALIBRATED_ONLY = ("refine", "windows", "window_tokens", "held_out")
 
 
@@ -79,6 +88,7 @@ def quantize(
     window_tokens: WindowTokens = None,
     held_out: HeldOut = None,
     file_formats: FileFormats = None,
+    target: Target = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace a bundle that is there already.")] = False,
 ) -> int:
     """Turn a checkpoint into an int4 bundle; one that is int4 already keeps its codes. A killed run can be repeated."""
@@ -94,8 +104,13 @@ def quantize(
     given: dict[str, Any] = {"bits": bits, "method": method, "refine": refine, "group_size": group_size}
     given |= {"asymmetric": asymmetric, "windows": windows, "window_tokens": window_tokens, "held_out": held_out}
     given |= {"file_formats": file_formats}
+    if target is not None:
+        return prepare_for_chip(
+            target, source, bundle, given | {"wide": wide}, name=name, dialect_name=dialect, origin=origin,
+            calibration=calibration, replace=replace,
+        )  # fmt: skip
     made = make_bundle(
-        source, bundle, given | {"file_formats": file_formats}, wide=wide, calibration=calibration, name=name,
+        source, bundle, given, wide=wide, calibration=calibration, name=name,
         dialect=dialect, origin=origin, replace=replace,
     )  # fmt: skip
     typer.echo(f"{made.path}: {sum(record.bytes for record in made.manifest.files.values()):,} bytes.")
@@ -104,6 +119,25 @@ def quantize(
             f"On held-out text: perplexity {quality['perplexity']:.4g}, {quality['perplexity_float']:.4g} before; "
             f"divergence {quality['divergence']:.2g} nats a token."
         )
+    return 0
+
+
+def prepare_for_chip(target: str, source: Path, out: Path, given: dict[str, Any], **options: Any) -> int:
+    """quantize.rk_target.write_rk3588_folder; of the options of a recipe none may be ``given``: the chip has its own.
+
+    Raises UsageError for a chip that is not known.
+    """
+    from quantize.rk_target import write_rk3588_folder
+
+    if target not in TARGETS:
+        raise UsageError(f"There is no target {target!r}; use {' or '.join(TARGETS)}.")
+    if asked := [name for name, value in given.items() if value is not None]:
+        flag = {"file_formats": "format"}.get(asked[0], asked[0].replace("_", "-"))
+        raise UsageError(
+            f"--{flag} has no effect with --target {target}, whose converter rounds to 8 bits; leave it out."
+        )
+    made = write_rk3588_folder(source, out, **options)
+    typer.echo(f"{made.path}: what Rockchip's converter needs; {made.path / 'README.md'} says how to go on.")
     return 0
 
 

@@ -72,6 +72,7 @@ def plan_answer(
         room_tokens=model.backend.context_size - opening.num_prompt,
         time_left_s=due.left_s(),
         think_tokens=options.think_tokens,
+        think_share=options.think_share,
         max_tokens=options.max_tokens,
         open_tokens=opening.num_forced,
         close_tokens=close_tokens + line_tokens,

@@ -21,14 +21,15 @@ class Bounds:
     """What limits one answer. ``time_left_s`` counts from now, after the prompt's prefill; None means no limit.
 
     ``room_tokens`` is what the context still holds, ``open_tokens`` what forcing a mode takes, ``close_tokens`` what
-    closing the thinking takes; ``think_tokens`` and ``max_tokens`` are what was asked for. No answer is shorter than
-    ``least_answer_tokens``.
+    closing the thinking takes; ``think_tokens`` and ``max_tokens`` are what was asked for, ``think_share`` the part
+    that may be used of the thinking that fits. No answer is shorter than ``least_answer_tokens``.
     """
 
     context_tokens: int
     room_tokens: int
     time_left_s: float | None = None
     think_tokens: int | None = None
+    think_share: float = 1.0
     max_tokens: int | None = None
     open_tokens: int = 0
     close_tokens: int = 0
@@ -72,12 +73,14 @@ def plan_thinking(
     budget = _counted_budget(bounds, reserve, lengths.reserve("judge") if is_judged else 0)
     if budget < 1:
         return _without_thinking("the answer itself needs all the tokens there are", "asked", direct)
+    useful = lengths.useful_thinking()
     if bounds.time_left_s is None:
-        return ThinkPlan(decision.think, budget, reserve, decision)
+        return ThinkPlan(decision.think, _shared(budget, bounds, useful), reserve, decision)
     fitting = fitting_tokens(bounds, reserve, speed)
     if too_few := _too_few(fitting, lengths, gain):
         reason = f"{max(bounds.time_left_s, 0.0):.2f} s leave {max(fitting, 0)} tokens to think, {too_few}"
         return _without_thinking(reason, "deadline", direct)
+    budget = _shared(min(budget, fitting), bounds, useful) if bounds.think_share < 1 else budget
     reason = f"about {min(fitting, budget)} tokens to think fit into {bounds.time_left_s:.2f} s"
     if decision.think is None:
         return ThinkPlan(True, budget, reserve, Decision(True, reason, "deadline"))
@@ -123,6 +126,11 @@ def _counted_budget(bounds: Bounds, reserve: int, judge_tokens: int) -> int:
     if bounds.max_tokens is not None:
         budget = min(budget, bounds.max_tokens - others)
     return budget if bounds.think_tokens is None else min(budget, bounds.think_tokens)
+
+
+def _shared(tokens: int, bounds: Bounds, useful: int) -> int:
+    """The share of ``tokens`` that may be used: no less than is useful, where there is as much."""
+    return min(tokens, max(useful, int(bounds.think_share * tokens)))
 
 
 def _without_thinking(reason: str, source: DecisionSource, answer_tokens: int) -> ThinkPlan:
