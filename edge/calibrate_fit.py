@@ -36,7 +36,7 @@ class Goal:
     ``tokens``: the most right answers for at most ``share`` of the tokens of thinking always."""
 
     kind: Literal["accuracy-loss", "tokens"] = "accuracy-loss"
-    share: float = 0.015
+    share: float = 0.013
 
     def __str__(self) -> str:
         return f"{self.kind}={100 * self.share:g}%"

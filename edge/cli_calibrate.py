@@ -38,7 +38,7 @@ def calibrate(
     ] = None,
     goal: Annotated[
         str, typer.Option("--goal", metavar="GOAL", help="accuracy-loss=0.5% or tokens=50%.")
-    ] = "accuracy-loss=1.5%",
+    ] = "accuracy-loss=1.3%",
     num_answers: Annotated[
         int, typer.Option("--answers", metavar="N", min=1, help="Answers to each prompt in each mode.")
     ] = 2,

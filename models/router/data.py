@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,6 +31,7 @@ MADE = {"simple request about a passage": 9000, "problem behind a passage": 3500
 STEP_TARGETS = (0.2, 0.2, 0.35, 0.5, 0.62, 0.72, 0.8, 0.86)
 WEIGHTS = {"clinc": 0.5, "chatterbot": 1.5, "mmlu": 1.2, "gsm8k": 1.5}  # of a prompt of a source; 1 for the others
 EASY_TARGET, ABOUT_TARGET, ASIDE_TARGET = 0.02, 0.05, 0.1
+PLAIN_SHARE = 0.4  # of the competition problems
 WRAPPED_SHARE = 0.15  # of the public prompts get a plea that changes nothing, too
 
 
@@ -87,7 +89,7 @@ def _read(line: dict[str, Any]) -> Row:
 def training_rows(public: Sequence[Row], seed: int, size: float = 1.0) -> list[Row]:
     """Public and made prompts, shuffled; ``size`` scales the number of made ones. Always the same for a seed."""
     rng = Random(seed)
-    rows = [*public, *_wrapped(rng, public), *_made(rng, public, size)]
+    rows = [*public, *_wrapped(rng, public), *_plain(rng, public), *_made(rng, public, size)]
     rng.shuffle(rows)
     return rows
 
@@ -96,6 +98,14 @@ def _wrapped(rng: Random, public: Sequence[Row]) -> Iterator[Row]:
     for row in public:
         if rng.random() < WRAPPED_SHARE:
             yield replace(row, text=wrapped(rng, row.language, row.text))
+
+
+def _plain(rng: Random, public: Sequence[Row]) -> Iterator[Row]:
+    """Chinese competition problems without formula signs and options, as people type them; English has plain ones."""
+    for row in public:
+        if row.source == "tal" and row.language == "zh" and rng.random() < PLAIN_SHARE:
+            text = re.sub(r"\$+|~|\\\w+\{[^}]*\}|\\\w+", "", _stem(row.text)).strip()
+            yield replace(row, text=text, source="plain problem", steps=None)
 
 
 def _made(rng: Random, public: Sequence[Row], size: float) -> Iterator[Row]:

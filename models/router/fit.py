@@ -31,6 +31,7 @@ KIND_OF = {
     "problem left aside": "text",
     "gsm8k": "story",
     "school": "school",
+    "plain problem": "school",  # to the eye; how hard it is was never measured on that scale
     "tal": "exam",
     "mmlu": "knowledge",
     "reasoning": "steps",
@@ -47,6 +48,7 @@ PENALTY = {
     "steps": 100.0,
     "work": 3e3,
 }
+NOT_FITTED = "plain problem"  # serves the gate alone
 WORDS_KIND = "knowledge"  # the one kind whose words say more about difficulty than its counts do
 NUM_EPOCHS, WORD_EPOCHS, NUM_FOLDS = 3, 4, 5
 LEAST_SPREAD = 0.05
@@ -55,6 +57,7 @@ LEAST_SPREAD = 0.05
 def fit_weights(rows: Sequence[Row], prompts: Prompts, seed: int, tell: Callable[[str], None]) -> RouterWeights:
     """The weights that ``rows``, featurized as ``prompts``, teach."""
     kinds = np.array([KINDS.index(KIND_OF[row.source]) for row in rows])
+    is_fitted = np.array([row.source != NOT_FITTED for row in rows])
     mean, spread = prompts.counts.mean(0), prompts.counts.std(0) + LEAST_SPREAD
     counts = ((prompts.counts - mean) / spread).astype(np.float32)
     weights = np.array([row.weight for row in rows], np.float32)
@@ -71,7 +74,7 @@ def fit_weights(rows: Sequence[Row], prompts: Prompts, seed: int, tell: Callable
     gate_rows += [NUM_COUNTS + pool * width + kind for pool in range(NUM_POOLS) for kind in range(len(KINDS))]
     layer[gate_rows, : len(KINDS)], bias[: len(KINDS)] = gate.weights, gate.bias
     for place, kind in enumerate(KINDS):
-        chosen = np.flatnonzero(kinds == place)
+        chosen = np.flatnonzero((kinds == place) & is_fitted)
         expert, expert_bias, words = _fit_expert(
             kind, [rows[int(row)] for row in chosen], prompts, chosen, counts, seed
         )
