@@ -54,7 +54,7 @@ HeldOut = Annotated[int | None, typer.Option("--held-out", help="Windows to meas
 FileFormats = Annotated[
     list[str] | None,
     typer.Option(
-        "--format", metavar="gguf|onnx|awq", help="What to write; may be given several times. [default: gguf]"
+        "--format", metavar="gguf|onnx|awq|npu", help="What to write; may be given several times. [default: gguf]"
     ),
 ]
 

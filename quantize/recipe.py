@@ -15,7 +15,7 @@ from quantize.int4 import ScaleChoice
 
 Method = Literal["rtn", "awq"]
 Refinement = Literal["none", "gptq"]
-FileFormat = Literal["gguf", "onnx", "awq"]
+FileFormat = Literal["gguf", "onnx", "awq", "npu"]
 
 LEAST_BITS, MOST_BITS = 4.5, 8.5  # a weight of Q4_0 and of Q8_0, scales counted
 
