@@ -110,6 +110,7 @@ class Backend(ABC):
 
 LLAMA_CPP_REQUIREMENT = "llama-cpp-python>=0.3.36,<0.3.37"  # as in pyproject.toml
 ONNX_REQUIREMENT = "onnxruntime>=1.31,<2"
+QNN_REQUIREMENT = "onnxruntime-qnn>=2.7,<3"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +131,9 @@ BACKENDS: dict[str, BackendRow] = {
     "onnx": BackendRow("edge.backends.onnx_runtime", "OnnxRuntimeBackend", f"pip install '{ONNX_REQUIREMENT}'", "onnx"),
     "rkllm": BackendRow(
         "edge.backends.rkllm", "RkllmBackend", "copy librkllmrt.so 1.3.0 from Rockchip's rknn-llm to /usr/lib", "rkllm"
+    ),
+    "qnn": BackendRow(
+        "edge.backends.qnn", "QnnBackend", f"pip install '{ONNX_REQUIREMENT}' '{QNN_REQUIREMENT}'", "npu_decode"
     ),
 }
 
