@@ -57,6 +57,12 @@ FileFormats = Annotated[
         "--format", metavar="gguf|onnx|awq|npu", help="What to write; may be given several times. [default: gguf]"
     ),
 ]
+Targets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--target", metavar="qnn-v73|qnn-v75", help="Compile for a chip's NPU as well; may be given several times."
+    ),
+]
 
 _CALIBRATED_ONLY = ("refine", "windows", "window_tokens", "held_out")
 
@@ -79,6 +85,7 @@ def quantize(
     window_tokens: WindowTokens = None,
     held_out: HeldOut = None,
     file_formats: FileFormats = None,
+    targets: Targets = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace a bundle that is there already.")] = False,
 ) -> int:
     """Turn a checkpoint into an int4 bundle; one that is int4 already keeps its codes. A killed run can be repeated."""
@@ -93,9 +100,9 @@ def quantize(
         source, origin, name = fetched.path, f"{hub} at {fetched.revision}", name or hub.repository.split("/")[1]
     given: dict[str, Any] = {"bits": bits, "method": method, "refine": refine, "group_size": group_size}
     given |= {"asymmetric": asymmetric, "windows": windows, "window_tokens": window_tokens, "held_out": held_out}
-    given |= {"file_formats": file_formats}
+    given |= {"file_formats": file_formats, "targets": targets}
     made = make_bundle(
-        source, bundle, given | {"file_formats": file_formats}, wide=wide, calibration=calibration, name=name,
+        source, bundle, given, wide=wide, calibration=calibration, name=name,
         dialect=dialect, origin=origin, replace=replace,
     )  # fmt: skip
     typer.echo(f"{made.path}: {sum(record.bytes for record in made.manifest.files.values()):,} bytes.")
@@ -166,8 +173,11 @@ def recipe_options(
     """
     options = {name: value for name, value in given.items() if value is not None}
     options.setdefault("method", "awq" if is_float and options.get("bits") != 32 else "rtn")
-    if "file_formats" in options:
-        options["file_formats"] = tuple(options["file_formats"])
+    if "targets" in options:
+        options.setdefault("file_formats", ("gguf", "npu"))
+    for name in ("file_formats", "targets"):
+        if name in options:
+            options[name] = tuple(options[name])
     if wide is not None:
         options["wide"] = () if wide == "none" else tuple(wide.split(","))
     if options["method"] == "rtn":

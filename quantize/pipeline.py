@@ -22,6 +22,7 @@ from models.files import disk_reason, read_json_object
 from models.manifest import Manifest
 from models.spec import TensorPlace
 from models.tokenizer import BpeChatTokenizer, stop_token_ids
+from quantize.ahead import check_compiler, compile_graphs, compiled_roles
 from quantize.budget import widen_within
 from quantize.calibrate import read_calibration_text
 from quantize.calibrated import CalibratedTensors, calibrate_blocks, calibration_report
@@ -65,6 +66,7 @@ def quantize_checkpoint(
     formats = plan_formats(checkpoint.spec, recipe, checkpoint.packed)
     # a budget that is too small, and a format that cannot hold what it widens, are told before the work
     check_tensors(recipe.file_formats, widen_within(formats, {}, recipe.bits) if recipe.has_budget else formats)
+    check_compiler(recipe.targets)
     identity = _identify(checkpoint, name, dialect_name, origin)
     if recipe.method == "rtn":
         chunks_of = partial(stored_chunks, checkpoint, recipe=recipe)
@@ -146,6 +148,7 @@ def _write(
                     errors.add(place.gguf_name, rows, stored)
                     writer.add(place, stored)
             writer.finish()
+        compile_graphs(folder, recipe.targets)
         return Manifest(
             name=identity.name,
             spec=checkpoint.spec,
@@ -162,7 +165,7 @@ def _write(
             files={},  # measured by write_bundle
         )
 
-    roles = {TOKENIZER_NAME: "tokenizer"} | roles_of(recipe.file_formats)
+    roles = {TOKENIZER_NAME: "tokenizer"} | roles_of(recipe.file_formats) | compiled_roles(recipe.targets)
     return write_bundle(out, roles, fill, report_page, replace=replace)
 
 
@@ -189,6 +192,7 @@ def _recipe_record(checkpoint: Checkpoint, recipe: QuantRecipe) -> dict[str, Any
         "symmetric": packing.is_symmetric,
         "wide": recipe.wide,
         "file_formats": recipe.file_formats,
+        **({"targets": recipe.targets} if recipe.targets else {}),
     }
 
 

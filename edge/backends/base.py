@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from models.errors import UsageError
+from models.qnn_chips import QNN_REQUIREMENT
 
 if TYPE_CHECKING:
     import numpy as np
@@ -110,7 +111,6 @@ class Backend(ABC):
 
 LLAMA_CPP_REQUIREMENT = "llama-cpp-python>=0.3.36,<0.3.37"  # as in pyproject.toml
 ONNX_REQUIREMENT = "onnxruntime>=1.31,<2"
-QNN_REQUIREMENT = "onnxruntime-qnn>=2.7,<3"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -58,10 +57,13 @@ class NpuDevice:
         return options
 
     def _register(self) -> None:
+        """Once in a process: a second registration is an error."""
         self.package_folder()
         broken: tuple[type[Exception], ...] = (ImportError, AttributeError, OSError, *runtime_errors())
         try:
-            _register(self.provider, str(import_module(self.module).get_library_path()))
+            library_path = str(import_module(self.module).get_library_path())
+            if not any(device.ep_name == self.provider for device in load_runtime().get_ep_devices()):
+                load_runtime().register_execution_provider_library(self.provider, library_path)
         except broken as exc:
             raise BackendError(
                 f"{self.module} cannot be loaded ({first_line(exc)}); install it again with: {self.install}"
@@ -75,12 +77,6 @@ def plain_options(num_threads: int) -> Any:
     options.log_severity_level = SILENT
     options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     return options
-
-
-@cache
-def _register(provider: str, library_path: str) -> None:
-    """Once in a process: a second registration is an error."""
-    load_runtime().register_execution_provider_library(provider, library_path)
 
 
 def placement(session: Any) -> dict[str, int]:

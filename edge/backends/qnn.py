@@ -10,21 +10,17 @@ from __future__ import annotations
 
 import os
 import platform
-from importlib import import_module
 from pathlib import Path
-from types import MappingProxyType
 
 from edge.backends import self_test
 from edge.backends.base import BACKENDS
 from edge.backends.npu import NpuBackend
 from edge.backends.npu_device import NpuDevice
-from edge.backends.npu_session import DECODE
 from models.errors import UsageError
+from models.qnn_chips import QNN_MODULE, QNN_PROVIDER, SOC_MODELS, compiled_name, htp_options
 
 ARCH_VARIABLE = "EDGE_QNN_ARCH"
 SIMULATED_ARCH = "v75"
-# A chip of each generation, in the provider's own numbering: SM8550 and SM8650.
-SOC_MODELS = MappingProxyType({"v73": "43", "v75": "57"})
 
 
 def named_arch() -> str | None:
@@ -35,15 +31,9 @@ def named_arch() -> str | None:
     return arch
 
 
-def htp_options(arch: str | None) -> dict[str, str]:
-    """What the provider is told for a generation of the NPU."""
-    chip = {} if arch is None else {"htp_arch": arch.removeprefix("v"), "soc_model": SOC_MODELS[arch]}
-    return {"backend_path": str(import_module("onnxruntime_qnn").get_qnn_htp_path()), **chip}
-
-
 HTP = NpuDevice(
-    provider="QNNExecutionProvider",
-    module="onnxruntime_qnn",
+    provider=QNN_PROVIDER,
+    module=QNN_MODULE,
     install=BACKENDS["qnn"].install,
     is_chosen=lambda _metadata: True,
     options=lambda: htp_options(named_arch()),
@@ -60,5 +50,7 @@ class QnnBackend(NpuBackend):
     def choose_file(self, decode_path: Path) -> Path:
         """See NpuBackend."""
         arch = named_arch()
-        compiled = decode_path.with_name(f"{DECODE}.qnn-{arch}.onnx")
-        return compiled if arch is not None and compiled.is_file() else decode_path
+        if arch is None:
+            return decode_path
+        compiled = decode_path.with_name(compiled_name(decode_path.name, arch))
+        return compiled if compiled.is_file() else decode_path

@@ -23,12 +23,12 @@ from pathlib import Path
 from typing import Literal
 
 from edge.backends import llama_library, npu_session, onnx_session
-from edge.backends.base import QNN_REQUIREMENT
 from edge.backends.npu_device import NpuDevice
 from edge.machine import machine_key
 from edge.model_source import find_model
 from edge.state import read_state, write_state
 from models.errors import BackendError, BundleError, EdgeError
+from models.qnn_chips import QNN_REQUIREMENT
 
 Mode = Literal["normal", "safe"]
 RunChild = Callable[[Path, Mode], str]
