@@ -44,11 +44,13 @@ class BareLoop:
         self._llama.llama_free(self._context)
         self._llama.llama_model_free(self._model)
 
-    def prefill(self, tokens: Sequence[int]) -> float:
-        """Evaluate up to 512 ``tokens`` in an empty cache; returns seconds."""
+    def prefill(self, tokens: Sequence[int], behind: Sequence[int] = ()) -> float:
+        """Evaluate up to 512 ``tokens`` in a cache that holds ``behind`` alone; returns the seconds they took."""
         self._llama.llama_memory_clear(self._llama.llama_get_memory(self._context), True)
+        if behind:
+            self._decode(behind, 0)
         start = time.perf_counter()
-        self._decode(tokens, 0)
+        self._decode(tokens, len(behind))
         return time.perf_counter() - start
 
     def decode(self, tokens: Sequence[int], num_tokens: int) -> float:

@@ -1,7 +1,8 @@
 """What a chat's second turn costs: tokens prefilled, and time to the first token against a bare prefill of as many.
 
-Knows: a session of two turns, the prompt it comes to, and llama.cpp's own prefill in the same process, in turn with it.
-Does not know: what a cache keeps, or how. Both turns think, so that the thoughts have to be left out of the history.
+Knows: a session of two turns, the prompt it comes to, and llama.cpp's own prefill of the same tokens behind the same
+history, in turn with it in the same process. Does not know: what a cache keeps, or how. Both turns think, so that the
+thoughts have to be left out of the history.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ def second_turn(engine: Engine, bare: BareLoop) -> SecondTurn:
         usage = running.result.usage
     prefilled = usage.prompt_tokens + usage.forced_tokens - usage.cached_tokens
     tokens, parts = second_prompt(engine, history)
-    return SecondTurn(prefilled, *parts, first_token_s, bare.prefill(tokens[-prefilled:]))
+    return SecondTurn(prefilled, *parts, first_token_s, bare.prefill(tokens[-prefilled:], behind=tokens[:-prefilled]))
 
 
 def second_prompt(engine: Engine, history: Sequence[Message]) -> tuple[list[int], tuple[int, int, int]]:

@@ -81,7 +81,7 @@ def plan_answer(
     limits = Limits(
         deadline_s=due.at_s if due.at_s is None or shape is None else due.at_s - shape.end_s,
         think_tokens=plan.think_tokens,
-        answer_tokens=plan.answer_tokens,
+        answer_tokens=plan.answer_tokens - _ends_with_tag(model, shape),
         close_tokens=close_tokens,
         line_tokens=line_tokens,
         watches_answer=True,
@@ -92,6 +92,11 @@ def plan_answer(
 def most_judge_tokens(lengths: LengthModel, room_tokens: int) -> int:
     """A judgement that is longer never ends: it would take the deadline, or the context, from the answer."""
     return min(max(JUDGE_FACTOR * lengths.reserve("judge"), LEAST_JUDGE), int(JUDGE_SHARE * room_tokens))
+
+
+def _ends_with_tag(model: LoadedModel, shape: AnswerShape | None) -> bool:
+    """Whether an answer is over with its last token; else one more is waited for, the stop token."""
+    return shape is None and any(tag.closes == "answer" for tag in model.dialect.tags.values())
 
 
 def check_tools(model: LoadedModel, options: AnswerOptions) -> None:

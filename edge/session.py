@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from edge.chat_types import Answer, AnswerOptions, Message
-from edge.room import reserved_tokens, turns_to_drop
+from edge.room import most_tokens, reserved_tokens, turns_to_drop
 from edge.session_file import SavedSession, write_session
 from models.errors import PromptError, UsageError
 
@@ -110,6 +110,8 @@ class Session:
         def prompt_tokens(num_turns: int) -> int:
             return self.engine.count_tokens((*self._shown(self._num_dropped + 2 * num_turns), question))
 
+        if most_tokens((*self._shown(self._num_dropped), question)) + reserve <= context_size:
+            return self._num_dropped
         num_turns = (len(self._turns) - self._num_dropped) // 2
         dropped = turns_to_drop(prompt_tokens, num_turns, context_size, reserve)
         if dropped and self.when_full == "refuse":

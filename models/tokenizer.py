@@ -13,6 +13,7 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -22,6 +23,8 @@ from models.errors import BundleError, ModelError, PromptError
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+
+KNOWN_PARTS, KNOWN_PART_CHARACTERS = 256, 2000  # of prompts whose ids are kept, the newest and short ones
 
 
 class ChatTokenizer(Protocol):
@@ -115,6 +118,7 @@ class BpeChatTokenizer:
         special = [entry.content for entry in added.values() if entry.special]
         texts = dict.fromkeys((*control_texts, *(text for text in special if len(text) > 1)))
         self._cutter = ControlTextCutter(texts, self.encode_control, self.token_bytes)
+        self._encode_known = lru_cache(KNOWN_PARTS)(self._encode_part)  # each turn repeats marks and history
 
     @classmethod
     def from_file(cls, path: Path, control_texts: Iterable[str], bos_token_id: int | None = None) -> BpeChatTokenizer:
@@ -148,8 +152,12 @@ class BpeChatTokenizer:
         """Ids of the prompt (one BOS where the model wants one), and ids of its forced text."""
         tokens: list[int] = []
         for part in prompt.parts:
-            tokens += self.encode_control(part.text) if part.is_control else self.encode_user(part.text)
+            is_short = len(part.text) <= KNOWN_PART_CHARACTERS
+            tokens += (self._encode_known if is_short else self._encode_part)(part.text, part.is_control)
         return _with_one_bos(tokens, self.bos_token_id), self.encode_control(prompt.forced)
+
+    def _encode_part(self, text: str, is_control: bool) -> tuple[int, ...]:
+        return tuple(self.encode_control(text) if is_control else self.encode_user(text))
 
     def token_bytes(self, token: int) -> bytes:
         """The bytes that ``token`` stands for; none for an id without a token."""

@@ -124,6 +124,7 @@ def test_small_context_bounds_the_batch(tiny_path: Path) -> None:
 
 def test_abort_stops_inside_a_chunk(backend: LlamaCppBackend) -> None:
     """A stop must not wait for the end of a chunk: on a large model that is a second."""
+    backend._tokens_asked_inside = 0
     asks = iter(range(5))
     result = backend.prefill(0, TOKENS[:100], should_stop=lambda: next(asks, None) is None)
     assert (result.evaluated_tokens, result.is_complete) == (0, False)

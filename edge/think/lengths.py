@@ -25,7 +25,7 @@ PRIOR_THOUGHTS = 2.0  # texts; the prior of thinking is short and lasts a little
 FEW = 2.0  # texts; the longest of n texts is reckoned with as (1 + FEW / n) times as long
 HALF_LIFE = 200.0  # texts
 LONG = 0.95
-BEYOND = 1.88  # from the 95th to the 99.9th percentile of a log-normal, in its standard deviations
+BEYOND = 2.0  # from the 95th to the 99.95th percentile of a log-normal, in its standard deviations
 MOST_OF_ONE = 1.02  # the weight of one text, and of the prior
 CUT_FACTOR = 2.0  # a text that was cut short would have been longer: how much is not known, so twice
 USUAL = 0.4  # of the thoughts; the rest of the way to the middle is bought by what the answer's reserve leaves over
@@ -51,7 +51,7 @@ class LengthModel:
         return max(1, int(self._lengths[kind].quantile(0.5)))
 
     def reserve(self, kind: TextKind) -> int:
-        """Tokens that nearly every text of this kind fits in (the 99.9th percentile of a log-normal).
+        """Tokens that nearly every text of this kind fits in (the 99.95th percentile of a log-normal).
 
         The longest of few texts is left out: one that rambles says nothing of the others. What stands for answers to
         finished thoughts until there was one: direct answers, or the usual answer to a thought that was closed.
