@@ -4,6 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/set-up.stamp
 DEV_STAMP := $(VENV)/set-up-dev.stamp
+BROWSER_STAMP := $(VENV)/set-up-browser.stamp
 TRAIN_STAMP := $(VENV)/set-up-train.stamp
 
 # A prompt is data: make must not expand a $ in it, and the shell sees it only as an environment variable.
@@ -22,7 +23,7 @@ echo "set-up: no Python 3.11, 3.12 or 3.13 among: $(CANDIDATES). Install one (De
 exit 1
 endef
 
-.PHONY: chat test lint format test-parity test-arm bench set-up link rebuild-llama clean help
+.PHONY: chat test lint format test-parity test-browser test-arm bench set-up link rebuild-llama clean help
 
 chat: $(STAMP) ## answer PROMPT="...", or chat when there is none; ARGS="--think on" adds options
 	@if [ -n "$$PROMPT" ]; then exec $(BIN)/edge-chat $(ARGS) -- "$$PROMPT"; else exec $(BIN)/edge-chat $(ARGS); fi
@@ -42,7 +43,10 @@ format: $(DEV_STAMP) ## rewrite the code to the format that lint wants
 test-parity: $(TRAIN_STAMP) ## tests against torch and transformers, which this installs (gigabytes)
 	$(BIN)/python -m pytest -m parity $(ARGS)
 
-test-arm: $(STAMP) ## the model and some tests on an emulated Arm machine (Debian 12)
+test-browser: $(BROWSER_STAMP) ## the kiosk's page in Debian's Chromium (apt install chromium fonts-noto-cjk)
+	$(BIN)/python -m pytest -m browser $(ARGS)
+
+test-arm: $(DEV_STAMP) ## the models and some tests on an emulated Arm machine (Debian 12)
 	tests/arm/run.sh $(BIN)/python build/arm
 
 bench: $(DEV_STAMP) ## measure what the README and the model card claim, and write it there (two hours or more)
@@ -52,6 +56,9 @@ bench: $(DEV_STAMP) ## measure what the README and the model card claim, and wri
 		--store docs/measured/think-hunyuan.json --card models/spark_hunyuan/checkpoint/README.md
 	$(BIN)/edge bench speed --json --shape hunyuan-1.8b --folder runs --store docs/measured/speed.json
 	$(BIN)/edge bench deadline --json --folder runs --picture docs/measured/deadline.png --store docs/measured/deadline.json
+	@if [ -n "$(ROUTER_DATA)" ]; then \
+		$(BIN)/edge bench router --json --data "$(ROUTER_DATA)" --store docs/measured/router.json; \
+	else echo "the router is left out: ROUTER_DATA names no folder with its public prompts"; fi
 	$(BIN)/edge bench quant --json --folder runs --store docs/measured/quant.json
 	$(BIN)/python -m bench_edge.readme --write
 
@@ -78,6 +85,7 @@ help: ## this text
 	@echo '  LLAMA_WHEEL      a ready llama-cpp-python wheel, path or URL, instead of compiling'
 	@echo '  LLAMA_INDEX      URL of a package index with ready llama-cpp-python wheels'
 	@echo '  CMAKE_ARGS       more options for the build, as in: make rebuild-llama CMAKE_ARGS=-DGGML_CUDA=on'
+	@echo '  ROUTER_DATA      the folder of public prompts for make bench (models/router/README.md)'
 	@echo '  EDGE_WHEEL_CACHE where built wheels are kept (~/.cache/edge-think/wheels)'
 
 $(STAMP): pyproject.toml set_up.py set_up_llama.py
@@ -85,6 +93,9 @@ $(STAMP): pyproject.toml set_up.py set_up_llama.py
 
 $(DEV_STAMP): $(STAMP)
 	$(call SET_UP,--stamp "$@" --extras dev)
+
+$(BROWSER_STAMP): $(DEV_STAMP)
+	$(call SET_UP,--stamp "$@" --extras dev browser)
 
 $(TRAIN_STAMP): $(DEV_STAMP)
 	$(call SET_UP,--stamp "$@" --extras dev train parity)

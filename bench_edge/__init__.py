@@ -10,7 +10,10 @@ from importlib import import_module
 BENCHES: dict[str, str] = {
     "think": "accuracy, tokens and thinking rate of the embedded model with thinking off, on and auto",
     "deadline": "answers before their deadline, simulated and real; accuracy by then; the second turn of a chat",
+    "router": "whether thinking pays, told from the text: speed, unseen sources and templates, calibration, attacks",
     "quant": "time and memory of `edge quantize`, divergence from the float model, accuracy of the shipped models",
+    "devices": "accuracy, parity with the reference, speed and deadlines on every backend that runs here",
+    "serve": "the server: deadlines under load, refusals, what it adds to a token, memory, malformed requests",
     "speed": "time to first token, prefill and decode speed, memory, start time",
 }
 

@@ -112,7 +112,7 @@ class SlowModel:
         from edge.model_source import find_model
 
         options = BackendOptions(context_size=1024, num_threads=1)
-        loaded = load_model(find_model(None), backend="auto", options=options, dialect=None)
+        loaded = load_model(find_model(None), backend="llama_cpp", options=options, dialect=None)
         self._problems = problems
         slowed = SlowedBackend(loaded.backend, TOKENS_PER_S, clock=clock, pause=pause)
         self._model, self._clock = replace(loaded, backend=slowed), clock

@@ -31,11 +31,11 @@ def fresh_engine(model: LoadedModel, clock: Callable[[], float] = perf_counter) 
 
 
 @contextmanager
-def fresh_model(model: Path | None) -> Iterator[tuple[Engine, SpokenBackend | None]]:
-    """The same for spark (None), or for the file of a model with random weights and what lends it its words."""
+def fresh_model(model: str | Path | None, backend: str = "llama_cpp") -> Iterator[tuple[Engine, SpokenBackend | None]]:
+    """The same for a bundle (None: spark), or for a file of random weights and what lends it its words."""
     options = BackendOptions(context_size=2048)
-    loaded = load_model(find_model(model), backend="auto", options=options, dialect=None)
-    speech = None if model is None else SpokenBackend(loaded)
+    loaded = load_model(find_model(model), backend=backend, options=options, dialect=None)
+    speech = SpokenBackend(loaded) if isinstance(model, Path) else None
     with fresh_engine(loaded if speech is None else replace(loaded, backend=speech)) as engine:
         yield engine, speech
 

@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from bench_edge.deadline_tables import tables as deadline_tables
+from bench_edge.devices_tables import tables as devices_tables
 from bench_edge.quant_tables import tables as quant_tables
 from bench_edge.report import format_checks
+from bench_edge.router_tables import tables as router_tables
 from bench_edge.speed import speed_table
 from bench_edge.think_tables import tables
 from models.errors import EdgeError, UsageError
@@ -31,6 +33,7 @@ PROMISED = (
     *("A.on", "A.off1", "A.off3", "A.auto_acc", "A.auto_tok", "A.judge", "A.auto_rate", "A.int4"),
     *("A.loop_1", "A.loop_2", "A.start"),
 )
+PROMISED_DEVICES = ("E.onnx_decode", "E.onnx_prefill", "E.llama_limit", "E.deadline")
 PROMISED_DEADLINE = (
     *("C.sim", "C.use", "C.cost", "C.real_1", "C.real_2", "C.acc_1", "C.acc_2"),
     *("C.turn_1", "C.turn_2", "C.turn_3"),
@@ -39,6 +42,19 @@ PROMISED_QUANT = (
     *("B.awq_time", "B.awq_mem", "B.import_time_1", "B.import_mem_1", "B.import_time_2", "B.import_mem_2"),
     *("B.rtn8b_mem", "B.kl_awq", "B.kl_gptq", "B.kl_peer_1", "B.kl_peer_2", "B.kl_peer_3", "B.acc"),
 )
+PROMISED_ROUTER = (
+    *("D.fast_1", "D.fast_2", "D.fast_3", "D.small_1", "D.small_2", "D.coarse", "D.long"),
+    *("D.inside_1", "D.inside_2", "D.inside_3", "D.attack"),
+    *(f"D.{name}_{place}" for name, last in (("ece", 3), ("spark", 4), ("probe", 2)) for place in range(1, last + 1)),
+)
+
+# Benches that a checkout need not have a line of.
+PROMISED_LATER = {
+    "deadline": PROMISED_DEADLINE,
+    "router": PROMISED_ROUTER,
+    "quant": PROMISED_QUANT,
+    "devices": PROMISED_DEVICES,
+}
 
 
 def main(arguments: list[str]) -> int:
@@ -108,9 +124,10 @@ def measured_part() -> str:
     Raises UsageError where a promised figure was not measured.
     """
     think, speed = stored_line("think"), stored_line("speed")
-    deadline, quant = (stored_line(bench) if is_stored(bench) else None for bench in ("deadline", "quant"))
-    checks = [check for line in (think, speed, deadline, quant) if line for check in line["checks"]]
-    promised = PROMISED + (PROMISED_DEADLINE if deadline else ()) + (PROMISED_QUANT if quant else ())
+    lines = {bench: stored_line(bench) for bench in PROMISED_LATER if is_stored(bench)}
+    deadline, router, quant, devices = (lines.get(bench) for bench in PROMISED_LATER)
+    checks = [check for line in (think, speed, *lines.values()) for check in line["checks"]]
+    promised = [*PROMISED, *(name for bench in lines for name in PROMISED_LATER[bench])]
     if missing := [name for name in promised if name not in {check["id"] for check in checks}]:
         raise UsageError(f"The stored lines lack {', '.join(missing)}; run make bench, which measures all of them.")
     parts = [
@@ -118,9 +135,11 @@ def measured_part() -> str:
         f"Thinking on demand, {think['results']['num_problems']} held-out problems ({made_by(think)}):",
         *tables(think["results"]),
         *(deadline_parts(deadline) if deadline else ()),
+        *((f"The router ({made_by(router)}):", *router_tables(router["results"])) if router else ()),
         *((f"4 bits ({made_by(quant)}):", *quant_tables(quant["results"])) if quant else ()),
         f"Speed ({made_by(speed)}):",
         speed_table(speed["results"]),
+        *((f"Devices ({made_by(devices)}):", *devices_tables(devices["results"])) if devices else ()),
     ]
     return "\n\n".join(parts)
 

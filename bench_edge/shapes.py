@@ -10,8 +10,9 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain, islice, product
@@ -26,10 +27,12 @@ from models.tokenizer import LETTER_OF_BYTE
 from quantize.gguf_writer import GgufWriter
 from quantize.int4 import Int4Tensor
 from quantize.int8 import GROUP_SIZE, Int8Tensor
+from quantize.onnx_writer import OnnxWriter
 from quantize.recipe import QuantRecipe
 from quantize.rounding import plan_formats
 from quantize.stored import ModelFacts, Stored, TensorFormat
 from quantize.vocabulary import TokenKind, Vocabulary
+from quantize.writers import BundleWriter
 
 CHUNK_WEIGHTS = 1 << 24
 CODE_DEVIATION = {"Q4_0": 4.6, "Q8_0": 73.0}  # standard deviation of uniform codes
@@ -121,19 +124,42 @@ def write_random_gguf(name: str, path: Path, seed: int = 0) -> None:
 
 def write_random_model(shape: Shape, name: str, path: Path, seed: int) -> None:
     """The same for a shape of one's own. Memory holds the bytes of one tensor and a chunk of its codes."""
-    random = np.random.default_rng(seed)
-    formats = plan_formats(shape.spec, QuantRecipe())
-    facts = ModelFacts(name, shape.spec, synthetic_vocabulary(shape), shape.stop_token_ids)
     partial = path.with_name(f".{path.name}.partial")
     try:
-        with closing(GgufWriter(partial, facts, formats)) as writer:
-            for place, tensor_format in formats.items():
-                for rows in _random_chunks(random, place, tensor_format):
-                    writer.add(place, rows)
-            writer.finish()
+        _fill(shape, name, seed, lambda facts, formats: GgufWriter(partial, facts, formats))
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def write_random_onnx(name: str, folder: Path, seed: int = 0) -> None:
+    """The same weights as ``write_random_gguf`` writes, as a graph in ``folder``, which must not be there yet."""
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    try:
+        title = f"{name} shape, random weights"
+        _fill(SHAPES[name], title, seed, lambda facts, formats: OnnxWriter(partial, facts, formats))
+        os.rename(partial, folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _fill(
+    shape: Shape,
+    name: str,
+    seed: int,
+    open_writer: Callable[[ModelFacts, Mapping[TensorPlace, TensorFormat]], BundleWriter],
+) -> None:
+    """Write all tensors with a writer."""
+    random = np.random.default_rng(seed)
+    formats = plan_formats(shape.spec, QuantRecipe())
+    facts = ModelFacts(name, shape.spec, synthetic_vocabulary(shape), shape.stop_token_ids)
+    with closing(open_writer(facts, formats)) as writer:
+        for place, tensor_format in formats.items():
+            for rows in _random_chunks(random, place, tensor_format):
+                writer.add(place, rows)
+        writer.finish()
 
 
 def synthetic_vocabulary(shape: Shape) -> Vocabulary:

@@ -93,7 +93,7 @@ def measure(model: str | None, repeats: int, tokens: int, threads: int | None) -
     from edge.engine import load
 
     start = time.perf_counter()
-    with load(model, num_threads=threads, context_size=2048) as engine:
+    with load(model, backend="llama_cpp", num_threads=threads, context_size=2048) as engine:
         load_s = time.perf_counter() - start
         prompt_tokens = _prompt_tokens(engine)
         prefill_s = statistics.median(_time_prefill(engine, prompt_tokens) for _ in range(3))

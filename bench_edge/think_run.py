@@ -48,24 +48,28 @@ class Outcome:
 class ThinkRun:
     """Measures any number of times, and keeps every outcome in the state folder until ``finish``."""
 
-    def __init__(self) -> None:
-        self._kept = KeptRun("think")
+    def __init__(self, bench: str = "think") -> None:
+        self._kept = KeptRun(bench)
 
     def measure(
-        self, model: str | None, problems: Sequence[Problem], modes: Sequence[Think] = MODES
+        self,
+        model: str | None,
+        problems: Sequence[Problem],
+        modes: Sequence[Think] = MODES,
+        backend: str = "llama_cpp",
     ) -> dict[Think, list[Outcome]]:
-        """Answer every problem greedily in every mode; rows are in the order of the problems.
+        """Answer every problem greedily in every mode on ``backend``; rows are in the order of the problems.
 
         A run that was interrupted goes on where it was, if model, problems and sources are still the same.
         """
         texts = (f"{problem.prompt}\0{problem.answer}".encode() for problem in problems)
-        rows = self._kept.rows(model_identity(model), *texts)
+        rows = self._kept.rows(model_identity(model), backend.encode(), *texts)
         done = {(outcome.mode, outcome.index): outcome for outcome in _read_outcomes(rows)}
         # all modes of a problem in turn, so that the time left is known early
         jobs = [(mode, index) for index in range(len(problems)) for mode in modes]
         todo = [job for job in jobs if job not in done]
-        progress = Progress(model or "spark", len(todo))
-        for outcome in _answer_all(model, problems, todo):
+        progress = Progress(f"{model or 'spark'} on {backend}", len(todo))
+        for outcome in _answer_all(model, backend, problems, todo):
             done[outcome.mode, outcome.index] = outcome
             rows.add(asdict(outcome))
             progress.step()
@@ -87,12 +91,14 @@ def _read_outcomes(rows: KeptRows) -> Iterator[Outcome]:
 _worker_state: tuple[Engine, Sequence[Problem]] | None = None  # of one worker process
 
 
-def _answer_all(model: str | None, problems: Sequence[Problem], jobs: Sequence[Job]) -> Iterator[Outcome]:
+def _answer_all(model: str | None, backend: str, problems: Sequence[Problem], jobs: Sequence[Job]) -> Iterator[Outcome]:
     num_workers = usable_cores()
     if not jobs:
         return
     spawn = get_context("spawn")  # a fork would copy the threads' locks of the libraries loaded so far
-    with ProcessPoolExecutor(num_workers, spawn, initializer=_start_worker, initargs=(model, problems)) as pool:
+    with ProcessPoolExecutor(
+        num_workers, spawn, initializer=_start_worker, initargs=(model, backend, problems)
+    ) as pool:
         yield from pool.map(_answer_one, jobs, chunksize=16)
 
 
@@ -101,11 +107,11 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _start_worker(model: str | None, problems: Sequence[Problem]) -> None:
+def _start_worker(model: str | None, backend: str, problems: Sequence[Problem]) -> None:
     global _worker_state
     from edge.engine import load
 
-    _worker_state = load(model, num_threads=1, context_size=1024), problems
+    _worker_state = load(model, backend=backend, num_threads=1, context_size=1024), problems
 
 
 def _answer_one(job: Job) -> Outcome:

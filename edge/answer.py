@@ -23,7 +23,7 @@ from edge.opening import Opening
 from edge.pace import Pace
 from edge.sampling import Sampler
 from edge.think.controller import Cause, Controller, Limits
-from edge.think.decision import decide
+from edge.think.decision import decide, decide_by_probe
 from edge.token_loop import TokenLoop
 from models.errors import PromptError
 
@@ -115,11 +115,19 @@ def _plan(
     shape: AnswerShape | None,
 ) -> tuple[Decision, StreamParser, Limits]:
     """Decide, render, and plan where anything is limited; the prompt of what came out is rendered last."""
-    decision = decide(options.think, has_judge=model.dialect.has_judge, default_think=model.dialect.default_think)
+    difficulty = model.difficulty(opening.messages) if options.think == "auto" else None
+    dialect = model.dialect
+    decision = decide(
+        options.think, has_judge=dialect.has_judge, default_think=dialect.default_think, difficulty=difficulty
+    )
+    if difficulty is not None and not difficulty.is_sure and model.refit is not None:
+        signals = opening.look_ahead(pace.speed)
+        decision = decision if signals is None else decide_by_probe(model.refit.probe, difficulty, signals)
     parser = opening.render(think_mode(decision))
     if not options.has_limits:
         return decision, parser, Limits()
-    plan, limits = plan_answer(model, options, decision, opening, pace, due, forced_text, shape)
+    gain = None if difficulty is None else difficulty.score
+    plan, limits = plan_answer(model, options, decision, opening, pace, due, forced_text, shape, gain=gain)
     if plan.think is not decision.think:
         parser = opening.render(think_mode(plan.decision))
     return plan.decision, parser, limits

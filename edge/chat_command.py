@@ -38,6 +38,7 @@ class ChatRequest:
     dialect: str | None
     context_size: int | None
     num_threads: int | None
+    gpu_layers: int | None
     shows_thinking: bool | None
     is_json: bool
     jsonl: Path | None
@@ -119,6 +120,7 @@ def open_engine(request: ChatRequest, screen: Screen) -> Engine:
         backend=request.backend,
         context_size=request.context_size,
         num_threads=request.num_threads,
+        gpu_layers=request.gpu_layers,
         dialect=request.dialect,
     )
     for note in (*engine.notes, *(_details(engine, request.options) if request.is_verbose else ())):
@@ -131,7 +133,7 @@ def _details(engine: Engine, options: AnswerOptions) -> tuple[str, ...]:
     return (
         f"Model {model.name}, from {model.path}.",
         f"Dialect {model.dialect.name}: {model.dialect_reason}.",
-        f"Backend {backend.name}: a context of {backend.context_size} tokens.",
+        f"Backend {backend.name} ({model.backend_reason}): a context of {backend.context_size} tokens.",
         f"Threads: {threads.num_threads} ({threads.reason}).",
     )
 

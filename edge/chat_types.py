@@ -68,6 +68,7 @@ class AnswerOptions:
     seed: int | None = None  # None: a fresh one for each answer
     deadline_s: float | None = None  # seconds from the request to the end of the answer; None: no deadline
     think_tokens: int | None = None  # at most so many thinking tokens; 0 is off
+    think_share: float = 1.0  # at most this part of the thinking that deadline and context allow
     min_think_tokens: int | None = None  # thinking that ends earlier is made to go on
     schema: str | Mapping[str, Any] | None = None  # a JSON Schema that the answer follows; thinking is free
     grammar: str | None = None  # the same with a grammar in llguidance's Lark syntax
@@ -110,6 +111,8 @@ class AnswerOptions:
     def _check_limits(self) -> None:
         if self.deadline_s is not None and not (0 < self.deadline_s < math.inf):
             raise UsageError(f"deadline_s is {self.deadline_s}; use a number of seconds above 0.")
+        if not 0 < self.think_share <= 1:
+            raise UsageError(f"think_share is {self.think_share}; use a number above 0 and up to 1.")
         most, least = self.think_tokens, self.min_think_tokens
         if most is not None and most < 0:
             raise UsageError(f"think_tokens is {most}; use 0 (no thinking) or more.")
@@ -125,7 +128,8 @@ class AnswerOptions:
     @property
     def has_limits(self) -> bool:
         """Whether anything was asked for that the thinking has to be planned for."""
-        return self.deadline_s is not None or self.think_tokens is not None or self.min_think_tokens is not None
+        wished = (self.deadline_s, self.think_tokens, self.min_think_tokens)
+        return self.think_share < 1 or any(limit is not None for limit in wished)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,9 +17,13 @@ from typing import Annotated, Any
 
 import typer
 
-from edge.cli_chat import Backend, ContextSize, DialectName, Model, Threads, Version, chat
-from edge.cli_models import inspect, list_models, pull, remove, verify
+from edge.cli_calibrate import calibrate
+from edge.cli_chat import Backend, ContextSize, DialectName, GpuLayers, Model, Threads, Version, chat
+from edge.cli_kiosk import kiosk_command
+from edge.cli_models import attach, inspect, list_models, pull, remove, verify
 from edge.cli_quantize import quantize
+from edge.cli_route import route
+from edge.cli_serve import serve_command
 from models.errors import EdgeError, UsageError
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
@@ -65,15 +69,18 @@ def doctor(
     dialect: DialectName = None,
     threads: Threads = None,
     context_size: ContextSize = None,
+    gpu_layers: GpuLayers = None,
     report: Annotated[
         Path | None, typer.Option("--report", metavar="FILE", help="Write the findings to a file that can be sent.")
     ] = None,
     is_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
 ) -> int:
     """Look at this machine, the backend and the model, and say what would be chosen and why."""
+    from edge.backends.base import BackendOptions
     from edge.doctor import examine, write_report
 
-    findings = examine(model, backend=backend, dialect=dialect, context_size=context_size, num_threads=threads)
+    options = BackendOptions(context_size=context_size, num_threads=threads, gpu_layers=gpu_layers)
+    findings = examine(model, backend=backend, dialect=dialect, options=options)
     typer.echo(findings.to_json_text() if is_json else findings.to_text())
     if report is not None:
         write_report(findings, report)
@@ -95,11 +102,16 @@ def bench(context: typer.Context, name: Annotated[str, typer.Argument(metavar="N
     return run(name, context.args)
 
 
+app.command()(calibrate)
 app.command()(quantize)
+app.command()(route)
+app.command("serve")(serve_command())
+app.command("kiosk")(kiosk_command())
 models_app.command()(pull)
 models_app.command("list")(list_models)
 models_app.command()(inspect)
 models_app.command()(verify)
+models_app.command()(attach)
 models_app.command()(remove)
 
 

@@ -22,7 +22,7 @@ Model = Annotated[
         help="A bundle's folder, a GGUF file, org/name on a hub, spark or spark-hunyuan. [default: spark]",
     ),
 ]
-Backend = Annotated[str, typer.Option("--backend", metavar="NAME", help="auto or llama_cpp.")]
+Backend = Annotated[str, typer.Option("--backend", metavar="NAME", help="auto, llama_cpp, onnx or rkllm.")]
 DialectName = Annotated[
     str | None,
     typer.Option("--dialect", metavar="NAME", help="hipo, qwen3, hunyuan or plain. [default: told from the model]"),
@@ -33,6 +33,10 @@ ContextSize = Annotated[
     typer.Option(
         "--ctx", "--ctx-size", "-c", min=1, help="Context, in tokens. [default: what memory allows, at most 8192]"
     ),
+]
+GpuLayers = Annotated[
+    int | None,
+    typer.Option("--gpu-layers", min=0, help="Layers on a GPU, with a llama.cpp built for one. [default: all]"),
 ]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say what was chosen; show where a failure is.")]
 
@@ -141,6 +145,7 @@ def chat(
     dialect: DialectName = None,
     threads: Threads = None,
     context_size: ContextSize = None,
+    gpu_layers: GpuLayers = None,
     is_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
     jsonl: Annotated[
         Path | None,
@@ -200,6 +205,7 @@ def chat(
             dialect=dialect,
             context_size=context_size,
             num_threads=threads,
+            gpu_layers=gpu_layers,
             shows_thinking=shows_thinking,
             is_json=is_json,
             jsonl=jsonl,

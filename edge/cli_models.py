@@ -1,4 +1,4 @@
-"""The commands ``edge models pull | list | inspect | verify | remove``.
+"""The commands ``edge models pull | list | inspect | verify | attach | remove``.
 
 Knows: their arguments and what they print. Does not know: how a model is fetched, or made (``cli_quantize``).
 """
@@ -15,6 +15,8 @@ from models.errors import BundleError, UsageError
 
 if TYPE_CHECKING:
     from models.hub import HubName
+
+ATTACHED_ROLES = ("rkllm",)  # by the ending of the file; other weights are written with their bundle
 
 HubModelName = Annotated[
     str, typer.Argument(metavar="NAME", help="org/name, org/name/file.gguf, or modelscope:org/name.")
@@ -51,6 +53,22 @@ def verify(
         raise BundleError(f"{model} is not a bundle's folder; only bundles hold the hashes of their files.")
     bundle = verify_bundle(path)
     typer.echo(f"{model}: all {len(bundle.manifest.files)} files are as they were written.")
+    return 0
+
+
+def attach(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The folder of a bundle.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A .rkllm file of the same model.")],
+    replace: Annotated[bool, typer.Option("--replace", help="Replace the one that the bundle has.")] = False,
+) -> int:
+    """Add weights that another program made to a bundle; the file is copied, its size and hash are recorded."""
+    from models.attachment import attach_file
+
+    role = file.suffix.removeprefix(".")
+    if role not in ATTACHED_ROLES:
+        raise UsageError(f"{file} cannot be attached; name a file that ends with .{' or .'.join(ATTACHED_ROLES)}.")
+    made = attach_file(bundle, file, role, replace=replace)
+    typer.echo(f"{bundle} holds {made.file(role).name} now; {file} is no longer needed.")
     return 0
 
 

@@ -60,10 +60,14 @@ FileFormats = Annotated[
 Targets = Annotated[
     list[str] | None,
     typer.Option(
-        "--target", metavar="qnn-v73|qnn-v75", help="Compile for a chip's NPU as well; may be given several times."
+        "--target",
+        metavar="qnn-v73|qnn-v75|rk3588",
+        help="Compile for a Qualcomm NPU as well; may be given several times. Or, instead of int4 files, write what "
+        "Rockchip's converter needs to make an 8-bit model for this chip's NPU.",
     ),
 ]
 
+RK_TARGET = "rk3588"
 _CALIBRATED_ONLY = ("refine", "windows", "window_tokens", "held_out")
 
 
@@ -101,6 +105,11 @@ def quantize(
     given: dict[str, Any] = {"bits": bits, "method": method, "refine": refine, "group_size": group_size}
     given |= {"asymmetric": asymmetric, "windows": windows, "window_tokens": window_tokens, "held_out": held_out}
     given |= {"file_formats": file_formats, "targets": targets}
+    if targets is not None and RK_TARGET in targets:
+        return prepare_for_chip(
+            source, bundle, given | {"wide": wide}, name=name, dialect_name=dialect, origin=origin,
+            calibration=calibration, replace=replace,
+        )  # fmt: skip
     made = make_bundle(
         source, bundle, given, wide=wide, calibration=calibration, name=name,
         dialect=dialect, origin=origin, replace=replace,
@@ -111,6 +120,22 @@ def quantize(
             f"On held-out text: perplexity {quality['perplexity']:.4g}, {quality['perplexity_float']:.4g} before; "
             f"divergence {quality['divergence']:.2g} nats a token."
         )
+    return 0
+
+
+def prepare_for_chip(source: Path, out: Path, given: dict[str, Any], **options: Any) -> int:
+    """quantize.rk_target.write_rk3588_folder; none of a recipe's options may be ``given``: the chip has its own."""
+    from quantize.rk_target import write_rk3588_folder
+
+    if given["targets"] == [RK_TARGET]:
+        del given["targets"]
+    if asked := [name for name, value in given.items() if value is not None]:
+        flag = {"file_formats": "format", "targets": "target"}.get(asked[0], asked[0].replace("_", "-"))
+        raise UsageError(
+            f"--{flag} has no effect with --target {RK_TARGET}, whose converter rounds to 8 bits; leave it out."
+        )
+    made = write_rk3588_folder(source, out, **options)
+    typer.echo(f"{made.path}: what Rockchip's converter needs; {made.path / 'README.md'} says how to go on.")
     return 0
 
 

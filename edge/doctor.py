@@ -15,7 +15,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from edge import __version__
-from edge.backends.base import Backend
+from edge.backend_choice import rank_backends
+from edge.backends.base import BACKENDS, Backend, BackendOptions
 from edge.engine import load
 from edge.loaded_model import find_dialect
 from edge.machine import describe_machine
@@ -24,7 +25,7 @@ from edge.state import state_folder, write_state
 from models.errors import EdgeError, UsageError
 from models.gguf_file import read_gguf_header
 
-PACKAGES = ("llama-cpp-python", "tokenizers", "numpy", "huggingface-hub", "typer")
+PACKAGES = ("llama-cpp-python", "onnxruntime", "tokenizers", "numpy", "huggingface-hub", "typer")
 PROBE_NAME = "doctor.json"
 MEBIBYTE = 2**20
 DEADLINE_S = 3.0  # an example of one
@@ -63,20 +64,17 @@ def examine(
     *,
     backend: str = "auto",
     dialect: str | None = None,
-    context_size: int | None = None,
-    num_threads: int | None = None,
+    options: BackendOptions | None = None,
 ) -> Findings:
     """Look at the machine, the packages, the model and the state folder, and load the model as a chat would."""
-
-    def loaded() -> Facts:
-        return _loaded(model, backend, dialect, context_size, num_threads)
-
+    asked = options or BackendOptions()
     examinations: dict[str, Callable[[], Facts]] = {
         "machine": _machine,
         "packages": _packages,
         "state folder": _state,
         "model": lambda: model_facts(find_model(model)),
-        "chat": loaded,
+        "backends": lambda: _backends(find_model(model), asked),
+        "chat": lambda: _loaded(model, backend, dialect, asked),
     }
     return Findings({part: _guarded(examination) for part, examination in examinations.items()})
 
@@ -92,19 +90,24 @@ def write_report(findings: Findings, path: Path) -> None:
 def model_facts(source: ModelSource) -> Facts:
     """What is told by a model's files alone."""
     spoken, reason = find_dialect(source, None)
-    header = read_gguf_header(source.gguf_path)
-    facts: Facts = {
-        "name": source.name,
-        "architecture": header.architecture,
-        "context_trained": header.metadata.get(f"{header.architecture}.context_length", "not said"),
-        "weights": str(source.gguf_path),
-        "weights_bytes": source.gguf_path.stat().st_size,
-        "dialect": f"{spoken.name} ({reason})",
-    }
+    facts: Facts = {"name": source.name, **_body_facts(source)}
+    for role, path in source.weights.items():
+        facts[f"weights_{role}"] = f"{path} ({path.stat().st_size} bytes)"
+    facts["dialect"] = f"{spoken.name} ({reason})"
     if source.bundle is not None:
         facts["recipe"] = json.dumps(dict(source.bundle.manifest.recipe))
         facts["source"] = source.bundle.manifest.source
     return facts
+
+
+def _body_facts(source: ModelSource) -> Facts:
+    """From the GGUF file where there is one, which is what llama.cpp goes by."""
+    if "gguf" not in source.weights and source.bundle is not None:
+        spec = source.bundle.spec
+        return {"architecture": spec.family, "context_trained": spec.context_length}
+    header = read_gguf_header(source.gguf_path)
+    context = header.metadata.get(f"{header.architecture}.context_length", "not said")
+    return {"architecture": header.architecture, "context_trained": context}
 
 
 def _guarded(examination: Callable[[], Facts]) -> Facts:
@@ -148,27 +151,42 @@ def _state() -> Facts:
     return {"folder": str(folder)}
 
 
-def _loaded(
-    path: str | None, backend: str, dialect: str | None, context_size: int | None, num_threads: int | None
-) -> Facts:
-    with load(path, backend=backend, dialect=dialect, context_size=context_size, num_threads=num_threads) as engine:
+def _backends(source: ModelSource, options: BackendOptions) -> Facts:
+    """Every backend: how it does, or why it is not used. Those that can are timed."""
+    facts: Facts = {name: f"not used: the model has no {row.weights_role} weights" for name, row in BACKENDS.items()}
+    ranked = rank_backends(source, options, times_all=True)
+    return facts | {each.name: each.reason if each.is_usable else f"not used: {each.reason}" for each in ranked}
+
+
+def _loaded(path: str | None, backend: str, dialect: str | None, options: BackendOptions) -> Facts:
+    with load(
+        path,
+        backend=backend,
+        dialect=dialect,
+        context_size=options.context_size,
+        num_threads=options.num_threads,
+        gpu_layers=options.gpu_layers,
+    ) as engine:
         model, device, hurried = engine.model, engine.model.backend, engine.threads_for(DEADLINE_S)
         facts: Facts = {
-            "backend": device.name,
-            "threads": f"{device.num_threads} ({'asked for' if num_threads else THREADS_REASON})",
+            "backend": f"{device.name} ({model.backend_reason})",
+            "threads": f"{device.num_threads} ({'asked for' if options.num_threads else THREADS_REASON})",
             "threads_under_a_deadline": f"{hurried.num_threads} ({hurried.reason})",
             "context_tokens": device.context_size,
             "kv_bytes_per_token": device.kv_bytes_per_token,
             "kv_MiB_at_full_context": round(device.context_size * device.kv_bytes_per_token / MEBIBYTE, 1),
             "dialect": f"{model.dialect.name} ({model.dialect_reason})",
         }
-        return facts | _llama_cpp(device)
+        facts |= _tried(device)
+        return facts | {f"note_{number}": note for number, note in enumerate(engine.notes, 1)}
 
 
-def _llama_cpp(device: Backend) -> Facts:
+def _tried(device: Backend) -> Facts:
+    """What a backend with a self-test tells of it."""
     from edge.backends.llama_cpp import LlamaCppBackend
+    from edge.backends.onnx_runtime import OnnxRuntimeBackend
 
-    if not isinstance(device, LlamaCppBackend):
+    if not isinstance(device, LlamaCppBackend | OnnxRuntimeBackend):
         return {}
     test = device.self_test
     verdict = f"fast kernels die ({test.death})" if test.death else "passed"
@@ -177,4 +195,4 @@ def _llama_cpp(device: Backend) -> Facts:
         "self_test": f"{verdict}, {'remembered' if test.is_remembered else 'tried now'}",
         "mode": test.mode,
     }
-    return facts | {f"note_{number}": note for number, note in enumerate(device.notes, 1)}
+    return facts | ({"layers_on_a_gpu": device.gpu} if isinstance(device, LlamaCppBackend) else {})

@@ -8,14 +8,14 @@ Knows: the model's lifetime, whose turn it is, how many threads are used. Does n
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import takewhile
 from pathlib import Path
 from threading import Event, get_ident
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from edge.answer import stream_answer
 from edge.answer_log import AnswerLog, Waited
@@ -24,6 +24,7 @@ from edge.chat_types import Answer, AnswerOptions, Decision, Message, StreamEven
 from edge.limits import Due
 from edge.loaded_model import LoadedModel, load_model
 from edge.model_source import find_model
+from edge.opening import Opening
 from edge.pace import Pace, pace_key
 from edge.running_answer import RunningAnswer, Signals
 from edge.think.threads import ThreadChoice
@@ -33,6 +34,7 @@ from models.errors import BackendError, UsageError
 if TYPE_CHECKING:
     from edge.session import Session, WhenFull
     from edge.session_file import ModelIdentity
+    from edge.think.probe import FirstToken
 
 
 def load(
@@ -41,17 +43,19 @@ def load(
     backend: str = "auto",
     context_size: int | None = None,
     num_threads: int | None = None,
+    gpu_layers: int | None = None,
     dialect: str | None = None,
 ) -> Engine:
     """Open ``model`` (a bundle's folder, a GGUF file, an embedded model's name, or None for spark) and keep it open.
 
     ``org/name`` is a model that ``edge models pull`` has fetched from a hub; nothing is fetched here.
-    ``context_size`` is in tokens. None, and ``"auto"`` for ``backend``, mean: chosen for this machine.
+    ``context_size`` is in tokens; ``gpu_layers`` are kept on a GPU by a llama.cpp that was built for one. None, and
+    ``"auto"`` for ``backend``, mean: chosen for this machine.
     Raises BundleError for a model that is missing, damaged or foreign, UnknownFamilyError for an unknown dialect,
     UsageError for an unknown backend, BackendError when the device or its package fails.
     """
     start_s = time.perf_counter()
-    options = BackendOptions(context_size=context_size, num_threads=num_threads)
+    options = BackendOptions(context_size=context_size, num_threads=num_threads, gpu_layers=gpu_layers)
     loaded = load_model(find_model(model), backend=backend, options=options, dialect=dialect)
     return Engine(loaded, load_s=time.perf_counter() - start_s, chooses_threads=num_threads is None)
 
@@ -94,7 +98,7 @@ class Engine:
     @property
     def notes(self) -> tuple[str, ...]:
         """Sentences that a user should see once: a safe mode, a smaller context, what a dialect cannot do."""
-        notes, note = self.model.backend.notes, self.model.dialect.note
+        notes, note = (*self.model.notes, *self.model.backend.notes), self.model.dialect.note
         return (*notes, note) if note else notes
 
     def stream(
@@ -103,15 +107,18 @@ class Engine:
         options: AnswerOptions | None = None,
         *,
         when_done: Callable[[Answer], None] | None = None,
+        asked_at_s: float | None = None,
     ) -> RunningAnswer:
         """Begin an answer to ``messages``, or to one user's text; nothing runs before the first event is asked for.
 
-        ``when_done`` gets the result just before the last event. The events raise PromptError for an empty or too long
-        prompt, UsageError when this thread's last answer is still under way, BackendError when the device fails.
+        ``when_done`` gets the result just before the last event. ``asked_at_s`` is when the request was made, a reading
+        of the engine's clock, for one that has waited elsewhere (None: when the first event is asked for). The events
+        raise PromptError for an empty or too long prompt, UsageError when this thread's last answer is still under way,
+        BackendError when the device fails.
         """
         turns = (Message("user", messages),) if isinstance(messages, str) else tuple(messages)
         signals = Signals(self._turns.look_again)
-        return RunningAnswer(self._events(turns, options or AnswerOptions(), signals, when_done), signals)
+        return RunningAnswer(self._events(turns, options or AnswerOptions(), signals, when_done, asked_at_s), signals)
 
     def answer(self, messages: str | Sequence[Message], options: AnswerOptions | None = None) -> Answer:
         """The whole answer at once: the stream, joined. Raises what the events of ``stream`` raise."""
@@ -138,6 +145,11 @@ class Engine:
         return Session.restored(self, read_session(Path(path)), when_full=when_full)
 
     @property
+    def pace(self) -> Pace:
+        """What was learned of the device and the model's texts; not to be read while an answer is under way."""
+        return self._pace
+
+    @property
     def model_identity(self) -> ModelIdentity:
         """What tells this model from others in a saved conversation."""
         from edge.session_file import ModelIdentity
@@ -147,7 +159,12 @@ class Engine:
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
         """Tokens of the prompt that ``messages`` become, up to the assistant's turn."""
-        return len(self._encode(messages))
+        return len(self.encode(messages))
+
+    def encode(self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = ()) -> list[int]:
+        """Token ids of that prompt; safe from any thread. Raises PromptError for messages that are none."""
+        tokens, _ = self.model.tokenizer.encode_prompt(self.model.dialect.render(messages, "auto", tools))
+        return tokens
 
     def save_cache(self, messages: Sequence[Message]) -> bytes | None:
         """The device's state once it holds ``messages`` and all that comes before a next one; None where it has none.
@@ -155,7 +172,7 @@ class Engine:
         Waits for its turn and evaluates what is missing. Raises UsageError while an answer of this thread is under way.
         """
         backend = self.model.backend
-        continued = (self._encode((*messages, Message("user", text))) for text in ("a", "b"))
+        continued = (self.encode((*messages, Message("user", text))) for text in ("a", "b"))
         tokens = [one for one, other in takewhile(lambda pair: pair[0] == pair[1], zip(*continued, strict=False))]
         with self._turn(Event(), lambda: False):
             try:
@@ -173,9 +190,11 @@ class Engine:
                 return False
         return True
 
-    def _encode(self, messages: Sequence[Message]) -> list[int]:
-        tokens, _ = self.model.tokenizer.encode_prompt(self.model.dialect.render(messages, "auto"))
-        return tokens
+    def look_ahead(self, messages: Sequence[Message]) -> FirstToken | None:
+        """What the model would say first without thinking (``think.probe``). Waits for its turn."""
+        with self._turn(Event(), lambda: False):
+            opening = Opening(self.model, 0, messages, should_stop=lambda: False, clock=self._clock)
+            return opening.look_ahead(self._pace.speed)
 
     def threads_for(self, deadline_s: float | None) -> ThreadChoice:
         """How many threads the next answer with this deadline (None: without one) will use, and why."""
@@ -213,8 +232,9 @@ class Engine:
         options: AnswerOptions,
         signals: Signals,
         when_done: Callable[[Answer], None] | None,
+        asked_at_s: float | None,
     ) -> Generator[StreamEvent, None, None]:
-        asked_at_s = self._clock()  # this runs when the first event is asked for
+        asked_at_s = self._clock() if asked_at_s is None else asked_at_s  # this runs when the first event is asked for
         due = Due(options.deadline_s, Waited(asked_at_s, load_s=self._load_s), self._clock, signals.stop)
         with self._turn(signals.stop, due.is_over) as is_ours:
             waited = Waited(asked_at_s, queue_s=self._clock() - asked_at_s, load_s=self._load_s)

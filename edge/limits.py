@@ -55,10 +55,13 @@ def plan_answer(
     due: Due,
     forced_text: ForcedText,
     shape: AnswerShape | None = None,
+    *,
+    gain: float | None = None,
 ) -> tuple[ThinkPlan, Limits]:
     """The plan and what the controller has to keep; with a deadline the prompt is prefilled first.
 
     An answer with a ``shape`` has room for its shortest document, and the time that it takes to end one early.
+    ``gain`` is what the router expects of thinking.
     """
     is_new = due.at_s is not None and not pace.speed.is_measured
     if due.at_s is not None:
@@ -69,12 +72,13 @@ def plan_answer(
         room_tokens=model.backend.context_size - opening.num_prompt,
         time_left_s=due.left_s(),
         think_tokens=options.think_tokens,
+        think_share=options.think_share,
         max_tokens=options.max_tokens,
         open_tokens=opening.num_forced,
         close_tokens=close_tokens + line_tokens,
         least_answer_tokens=0 if shape is None else len(forced_text.encode(shape.shortest)),
     )
-    plan = plan_thinking(decision, bounds, pace.speed, pace.lengths)
+    plan = plan_thinking(decision, bounds, pace.speed, pace.lengths, gain)
     if is_new:
         note = f"{plan.reason}; this device was new and measured with the prompt"
         plan = replace(plan, decision=replace(plan.decision, reason=note))

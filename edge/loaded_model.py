@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from edge.backends.base import BACKENDS, Backend, BackendOptions, find_backend, open_backend
+from edge.backend_choice import open_best
+from edge.backends.base import Backend, BackendOptions, find_backend, open_backend
+from edge.calibrated import calibration_key, find_refit
 from edge.model_source import ModelSource
 from models.dialect import DIALECTS, Dialect, Sampling, detect_dialect
 from models.gguf_file import read_gguf_header
@@ -17,7 +19,12 @@ from models.gguf_tokenizer import tokenizer_from_gguf
 from models.tokenizer import BpeChatTokenizer, ChatTokenizer, stop_token_ids
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from edge.backends.llama_cpp import LlamaCppBackend
+    from edge.chat_types import Message
+    from edge.think.refit import Refit
+    from edge.think.router import Difficulty
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,23 +43,51 @@ class LoadedModel:
     stop_ids: frozenset[int]
     think_tag_ids: tuple[int, ...]
     sampling: Sampling
+    backend_reason: str = "it was asked for"  # half a sentence
+    notes: tuple[str, ...] = ()  # sentences that a user should see once: a backend that was passed over
+    refit: Refit | None = None  # what edge calibrate found for this model
+
+    @property
+    def judge_marker_ids(self) -> tuple[int, int] | None:
+        """The tokens with which a judge says on and off; None where there are none, or they are no single tokens."""
+        texts = {tag.think: text for text, tag in self.dialect.tags.items() if tag.think is not None}
+        ids = [self.tokenizer.token_id(texts[think]) for think in (True, False) if think in texts]
+        found = [token for token in ids if token is not None]
+        return (found[0], found[1]) if len(found) == 2 else None
+
+    def difficulty(self, messages: Sequence[Message]) -> Difficulty | None:
+        """What a router that may speak for this model makes of the conversation's last question; None: there is none.
+
+        The one that ships with the package speaks for models without a judge.
+        """
+        if self.refit is not None:
+            return self.refit.router().route(messages)
+        if self.dialect.has_judge:
+            return None
+        from edge.think.router import route
+
+        return route(messages)
 
 
 def load_model(source: ModelSource, *, backend: str, options: BackendOptions, dialect: str | None) -> LoadedModel:
-    """Open ``source`` on a backend (``"auto"``: the first that it has weights for) and find out how to talk to it.
+    """Open ``source`` on a backend (``"auto"``: the fastest that works) and find out how to talk to it.
 
     ``dialect`` overrides what the model says of itself. Raises what ``edge.engine.load`` raises.
     """
     spoken, reason = find_dialect(source, dialect)  # before the backend: it refuses damaged files without loading them
-    chosen = first_backend(source) if backend == "auto" else backend
-    weights_path = source.weights_path(find_backend(chosen).weights_role)
-    device = open_backend(chosen, weights_path, options)
+    if backend == "auto":
+        device, candidate, notes = open_best(source, options)
+        backend, because = candidate.name, candidate.reason
+    else:
+        device = open_backend(backend, source.weights_path(find_backend(backend).weights_role), options)
+        because, notes = "it was asked for", ()
     try:
         tokenizer, named_stop_ids = _find_tokenizer(source, spoken, device)
     except BaseException:
         device.close()
         raise
     tag_ids = (tokenizer.token_id(tag) for tag in spoken.think_tags)
+    weights_path = source.weights_path(find_backend(backend).weights_role)
     return LoadedModel(
         name=source.name,
         path=weights_path,
@@ -63,12 +98,10 @@ def load_model(source: ModelSource, *, backend: str, options: BackendOptions, di
         stop_ids=stop_token_ids(spoken, tokenizer, device.vocab_size) | named_stop_ids,
         think_tag_ids=tuple(token for token in tag_ids if token is not None),
         sampling=spoken.sampling if source.bundle is None else source.bundle.manifest.sampling,
+        backend_reason=because,
+        notes=notes,
+        refit=find_refit(calibration_key(source.name, weights_path, spoken.name), source.bundle),
     )
-
-
-def first_backend(source: ModelSource) -> str:
-    """The first backend of the table that ``source`` has weights for."""
-    return next(name for name, row in BACKENDS.items() if row.weights_role in source.weights)
 
 
 def find_dialect(source: ModelSource, asked: str | None) -> tuple[Dialect, str]:

@@ -101,7 +101,9 @@ def _from_bundle(path: Path) -> ModelSource:
     found = {role: bundle.find_file(role) for role in WEIGHTS_ROLES}
     weights = {role: file for role, file in found.items() if file is not None}
     if not weights:
-        raise BundleError(f"The bundle {path} holds no weights; make the bundle again.")
+        raise BundleError(
+            f"The bundle {path} holds no weights; attach them with `edge models attach`, or make the bundle again."
+        )
     return ModelSource(bundle.name, weights, bundle)
 
 

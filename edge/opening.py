@@ -15,6 +15,7 @@ from models.errors import PromptError
 
 if TYPE_CHECKING:
     from edge.loaded_model import LoadedModel
+    from edge.think.probe import FirstToken
     from edge.think.speed import SpeedModel
     from models.dialect import Think
 
@@ -44,7 +45,7 @@ class Opening:
         self._filled: list[int] = []
         self._model = model
         self._sequence = sequence
-        self._messages = messages
+        self.messages = messages
         self._tools = tools
         self._should_stop = should_stop
         self._clock = clock
@@ -56,7 +57,7 @@ class Opening:
 
     def render(self, think: Think) -> StreamParser:
         """Encode the prompt of a mode; gives its parser. Raises PromptError when it does not fit."""
-        prompt = self._model.dialect.render(self._messages, think, self._tools)
+        prompt = self._model.dialect.render(self.messages, think, self._tools)
         tokens, forced = self._model.tokenizer.encode_prompt(prompt)
         check_room(len(tokens) + len(forced), self._model.backend.context_size)
         self.tokens, self.num_forced = [*tokens, *forced], len(forced)
@@ -88,6 +89,30 @@ class Opening:
         cached = self.cached_tokens or 0
         speed.learn_prefill(len(tokens) - MEASURED_STEPS - cached, cached, prefill_s)
         return True
+
+    def look_ahead(self, speed: SpeedModel) -> FirstToken | None:
+        """What the model would say first without thinking, and how its judge leans; None where that is cut short.
+
+        The opening of the mode off is evaluated for it, and what a direct answer begins with: one short pass, kept
+        where that mode is chosen.
+        """
+        from edge.think.probe import read_signals
+
+        self.render("off")
+        self.tokens += self._model.tokenizer.encode_control(self._model.dialect.answer_opening)
+        backend, odds = self._model.backend, 0.0
+        if len(self.tokens) >= backend.context_size:
+            return None
+        markers = self._model.judge_marker_ids
+        if markers is not None and markers[1] in self.tokens[self.num_prompt :]:
+            place = self.num_prompt + self.tokens[self.num_prompt :].index(markers[1])
+            if not self._prefill(self.tokens[:place], speed):
+                return None
+            logits = backend.logits(self._sequence)
+            odds = float(logits[markers[0]] - logits[markers[1]])
+        if not self._prefill(self.tokens, speed):
+            return None
+        return read_signals(backend.logits(self._sequence), odds)
 
     def prefill(self, speed: SpeedModel) -> bool:
         """Evaluate the whole, forced text included; True when it was not interrupted."""

@@ -217,6 +217,15 @@ class Dialect:
         """The tags that end thinking, also by opening the answer: banned until there is a thought."""
         return tuple(text for text, tag in self.tags.items() if tag.closes == "thinking" or tag.leads_to == "answer")
 
+    @property
+    def answer_opening(self) -> str:
+        """The fixed text between the forced opening of the mode off and the first word of the answer; empty mostly.
+
+        It is told from the text that closes thinking, which goes as far as the answer's first word.
+        """
+        forced, closing = (text.rpartition("</think>") for text in (self.forced_off, self.closings.get("thinking", "")))
+        return closing[2].removeprefix(forced[2]) if forced[1] and closing[1] else ""
+
     def opening(self, think: bool, said: str) -> str:
         """What is still to come of the fixed text between a mode's marker and the model's own words.
 

@@ -1,34 +1,30 @@
 """The text a model is calibrated and measured on, as windows of tokens, and the sums over what its layers then read.
 
-Knows: texts, JSON lines, conversations rendered in the model's own dialect with thinking on and off, windows, Gram
-matrices. Does not know: networks, or what the sums are for.
+Knows: windows, Gram matrices. Does not know: files and dialects (``calibration_text``), networks, or what the sums are
+for.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.dialect import Dialect, Message
-from models.dialect_base import Think
-from models.errors import PromptError, UsageError
+from models.dialect import Dialect
+from models.errors import UsageError
 from models.tokenizer import ChatTokenizer
+from quantize.calibration_text import BUILT_IN_TEXT, Sample, read_samples
 from quantize.recipe import QuantRecipe
 
 Floats = NDArray[np.float32]
 
-BUILT_IN_TEXT = Path(__file__).with_name("calibration.jsonl")
 GRAM_TILE = 1024  # channels
 HELD_OUT_EVERY = 6  # of the pieces, one is kept for measuring
-MAX_TEXT_BYTES = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +65,7 @@ def read_calibration_text(
     Raises UsageError for a file that cannot be read or is not of this form.
     """
     length = recipe.window_tokens
-    documents = _read_documents(path or BUILT_IN_TEXT, dialect, tokenizer)
+    documents = [_document(sample, dialect, tokenizer) for sample in read_samples(path or BUILT_IN_TEXT, dialect)]
     pieces = [piece for document in documents for piece in _cut(document, length)]
     spared = pieces[HELD_OUT_EVERY - 1 :: HELD_OUT_EVERY] if recipe.held_out else []
     used = [piece for number, piece in enumerate(pieces, 1) if not spared or number % HELD_OUT_EVERY]
@@ -84,60 +80,13 @@ def read_calibration_text(
     )
 
 
-def _read_documents(path: Path, dialect: Dialect, tokenizer: ChatTokenizer) -> list[_Document]:
-    try:
-        if path.stat().st_size > MAX_TEXT_BYTES:
-            raise UsageError(f"{path} is larger than {MAX_TEXT_BYTES} bytes; a few hundred kilobytes are enough.")
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as exc:
-        raise UsageError(f"The calibration text {path} cannot be read ({exc}); give UTF-8 text or JSONL.") from exc
-    if path.suffix != ".jsonl":
-        return [_plain(text, tokenizer)]
-    documents: list[_Document] = []
-    for number, line in enumerate(text.splitlines(), 1):
-        if line.strip():
-            try:
-                documents += _documents_of(json.loads(line), dialect, tokenizer)
-            except (ValueError, KeyError, TypeError, AttributeError, PromptError) as exc:
-                raise UsageError(
-                    f'Line {number} of {path} is neither {{"text": ...}} nor {{"messages": [...]}} that end with the '
-                    f"assistant's answer ({exc!r}); correct it."
-                ) from exc
-    return documents
-
-
-def _plain(text: str, tokenizer: ChatTokenizer) -> _Document:
-    tokens = tokenizer.encode_user(text)
-    return _Document(tokens, [True] * len(tokens))
-
-
-def _documents_of(entry: Mapping[str, Any], dialect: Dialect, tokenizer: ChatTokenizer) -> Iterator[_Document]:
-    """A text as it is; a conversation with thinking on and with thinking off, as far as the model has both."""
-    if "text" in entry:
-        yield _plain(entry["text"], tokenizer)
-        return
-    *turns, reply = entry["messages"]
-    if reply["role"] != "assistant":
-        raise ValueError(f"the last role is {reply['role']!r}")
-    messages = [Message(turn["role"], turn["content"]) for turn in turns]
-    thinking = reply.get("reasoning_content")
-    if not dialect.forced_off:
-        yield _conversation(messages, "auto", reply["content"], dialect, tokenizer)
-        return
-    if thinking and dialect.forced_on:
-        said = f"{thinking}{dialect.closings['thinking']}{reply['content']}"
-        yield _conversation(messages, "on", said, dialect, tokenizer)
-    has_answer_tag = "<answer>" in dialect.tags and not dialect.forced_off.endswith("<answer>\n")
-    said = f"<answer>\n{reply['content']}" if has_answer_tag else reply["content"]
-    yield _conversation(messages, "off", said, dialect, tokenizer)
-
-
-def _conversation(
-    messages: Sequence[Message], think: Think, said: str, dialect: Dialect, tokenizer: ChatTokenizer
-) -> _Document:
-    """The prompt, and what the model says up to its stop token."""
-    prompt, forced = tokenizer.encode_prompt(dialect.render(messages, think))
-    reply = tokenizer.encode_control(said + ("\n</answer>" if "</answer>" in dialect.tags else ""))
+def _document(sample: Sample, dialect: Dialect, tokenizer: ChatTokenizer) -> _Document:
+    """The tokens of a text; or of a prompt and what the model says to it, up to its stop token."""
+    if sample.prompt is None:
+        tokens = tokenizer.encode_user(sample.said)
+        return _Document(tokens, [True] * len(tokens))
+    prompt, forced = tokenizer.encode_prompt(sample.prompt)
+    reply = tokenizer.encode_control(sample.said)
     stops = (tokenizer.token_id(text) for text in dialect.stop_tokens)
     reply += [stop for stop in stops if stop is not None][:1]
     given = [*prompt, *forced]

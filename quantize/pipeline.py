@@ -7,36 +7,29 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from dataclasses import replace as with_changes
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from models.bundle import Bundle, check_target, write_bundle
 from models.checkpoint import Checkpoint, open_checkpoint
-from models.dialect import Dialect, Sampling, detect_dialect
-from models.errors import BundleError, CheckpointError
-from models.files import disk_reason, read_json_object
+from models.errors import BundleError
+from models.files import disk_reason
 from models.manifest import Manifest
 from models.spec import TensorPlace
-from models.tokenizer import BpeChatTokenizer, stop_token_ids
 from quantize.ahead import check_compiler, compile_graphs, compiled_roles
 from quantize.budget import widen_within
 from quantize.calibrate import read_calibration_text
 from quantize.calibrated import CalibratedTensors, calibrate_blocks, calibration_report
+from quantize.identity import TOKENIZER_NAME, Identity, identify, own_version
 from quantize.parts import part_report
 from quantize.progress import Progress
 from quantize.recipe import QuantRecipe
 from quantize.report_page import report_page
 from quantize.rounding import ChunksOf, RoundingErrors, plan_formats, stored_chunks
 from quantize.stored import ModelFacts, TensorFormat
-from quantize.vocabulary import TokenKind, Vocabulary, control_ids, read_vocabulary
 from quantize.work_folder import WorkFolder, run_fingerprint
 from quantize.writers import begin_all, check_tensors, roles_of
-
-TOKENIZER_NAME = "tokenizer.json"
 
 
 def quantize_checkpoint(
@@ -67,14 +60,14 @@ def quantize_checkpoint(
     # a budget that is too small, and a format that cannot hold what it widens, are told before the work
     check_tensors(recipe.file_formats, widen_within(formats, {}, recipe.bits) if recipe.has_budget else formats)
     check_compiler(recipe.targets)
-    identity = _identify(checkpoint, name, dialect_name, origin)
+    identity = identify(checkpoint, name, dialect_name, origin)
     if recipe.method == "rtn":
         chunks_of = partial(stored_chunks, checkpoint, recipe=recipe)
         return _write(out, checkpoint, recipe, identity, formats, chunks_of, {}, replace, progress)
     check_target(out, replace)
     text = read_calibration_text(calibration, identity.dialect, identity.tokenizer, recipe)
     try:
-        with WorkFolder(out, run_fingerprint(checkpoint, recipe, text.calibration, _own_version())) as work:
+        with WorkFolder(out, run_fingerprint(checkpoint, recipe, text.calibration, own_version())) as work:
             calibrate_blocks(checkpoint, recipe, text.calibration, work, progress)
             tensors = CalibratedTensors(checkpoint, work, recipe)
             if recipe.has_budget:
@@ -87,48 +80,11 @@ def quantize_checkpoint(
     return bundle
 
 
-@dataclass(frozen=True, slots=True)
-class _Identity:
-    """What a bundle says beside its weights."""
-
-    name: str
-    origin: str
-    vocabulary: Vocabulary
-    dialect: Dialect
-    dialect_reason: str
-    tokenizer: BpeChatTokenizer
-    sampling: Sampling
-    stop_token_ids: tuple[int, ...]
-
-    @property
-    def bos_token_id(self) -> int | None:
-        return self.vocabulary.bos_token_id if self.vocabulary.adds_bos else None
-
-
-def _identify(checkpoint: Checkpoint, name: str | None, dialect_name: str | None, origin: str | None) -> _Identity:
-    folder = checkpoint.folder
-    vocabulary = read_vocabulary(folder, checkpoint.spec, checkpoint.config)
-    dialect, reason = detect_dialect(vocabulary.chat_template, vocabulary.tokens.__contains__, name=dialect_name)
-    bos_token_id = vocabulary.bos_token_id if vocabulary.adds_bos else None
-    tokenizer = BpeChatTokenizer.from_file(folder / TOKENIZER_NAME, dialect.control_texts, bos_token_id)
-    generation = _generation_config(folder)
-    return _Identity(
-        name=name or folder.resolve().name,
-        origin=origin or f"checkpoint {folder.resolve().name}",
-        vocabulary=vocabulary,
-        dialect=dialect,
-        dialect_reason=reason,
-        tokenizer=tokenizer,
-        sampling=_sampling(generation, dialect),
-        stop_token_ids=_stop_ids(checkpoint, dialect, tokenizer, vocabulary.kinds, generation),
-    )
-
-
 def _write(
     out: Path,
     checkpoint: Checkpoint,
     recipe: QuantRecipe,
-    identity: _Identity,
+    identity: Identity,
     formats: Mapping[TensorPlace, TensorFormat],
     chunks_of: ChunksOf,
     report: Mapping[str, Any],
@@ -149,27 +105,18 @@ def _write(
                     writer.add(place, stored)
             writer.finish()
         compile_graphs(folder, recipe.targets)
-        return Manifest(
-            name=identity.name,
-            spec=checkpoint.spec,
-            dialect=identity.dialect.name,
-            dialect_reason=identity.dialect_reason,
-            bos_token_id=identity.bos_token_id,
-            stop_token_ids=identity.stop_token_ids,
-            sampling=identity.sampling,
-            recipe=_recipe_record(checkpoint, recipe),
-            tensor_errors=errors.relative(),
-            report={**report, "parts": part_report(formats, errors)},
-            source=identity.origin,
-            created_by=f"edge-think {_own_version()}",
-            files={},  # measured by write_bundle
+        return identity.manifest(
+            checkpoint.spec,
+            _recipe_record(checkpoint, recipe),
+            errors.relative(),
+            {**report, "parts": part_report(formats, errors)},
         )
 
     roles = {TOKENIZER_NAME: "tokenizer"} | roles_of(recipe.file_formats) | compiled_roles(recipe.targets)
     return write_bundle(out, roles, fill, report_page, replace=replace)
 
 
-def _facts(checkpoint: Checkpoint, identity: _Identity) -> ModelFacts:
+def _facts(checkpoint: Checkpoint, identity: Identity) -> ModelFacts:
     return ModelFacts(
         name=identity.name,
         spec=checkpoint.spec,
@@ -194,52 +141,3 @@ def _recipe_record(checkpoint: Checkpoint, recipe: QuantRecipe) -> dict[str, Any
         "file_formats": recipe.file_formats,
         **({"targets": recipe.targets} if recipe.targets else {}),
     }
-
-
-def _generation_config(source: Path) -> dict[str, Any]:
-    """generation_config.json, which not every checkpoint has."""
-    path = source / "generation_config.json"
-    return read_json_object(path, CheckpointError) if path.exists() else {}
-
-
-def _sampling(generation: dict[str, Any], dialect: Dialect) -> Sampling:
-    """The checkpoint's own sampling, the dialect's where it names none. Raises CheckpointError for a wrong value."""
-    if "do_sample" not in generation:
-        return dialect.sampling
-    if not generation["do_sample"]:
-        return Sampling(temperature=0.0, top_k=0, top_p=1.0)
-    own = {field: generation.get(field) for field in ("temperature", "top_k", "top_p")}
-    for field, value in own.items():
-        if isinstance(value, bool) or not isinstance(value, int | float | None) or (value is not None and value < 0):
-            raise CheckpointError(f"generation_config.json has {field} = {value!r}, which must be a number from 0 up.")
-    return with_changes(dialect.sampling, **{field: value for field, value in own.items() if value is not None})
-
-
-def _stop_ids(
-    checkpoint: Checkpoint,
-    dialect: Dialect,
-    tokenizer: BpeChatTokenizer,
-    kinds: tuple[TokenKind, ...],
-    generation: dict[str, Any],
-) -> tuple[int, ...]:
-    """What ends an answer: the dialect's own stop texts first, in its order, then what the configs name beside them."""
-    in_order = [tokenizer.token_id(text) for text in dialect.stop_tokens]
-    known = stop_token_ids(dialect, tokenizer, checkpoint.spec.vocab_size)
-    named = [
-        *control_ids(kinds, generation.get("eos_token_id")),
-        *control_ids(kinds, checkpoint.config.get("eos_token_id")),
-    ]
-    ids = tuple(dict.fromkeys(token for token in (*in_order, *sorted(known), *named) if token is not None))
-    if not ids:
-        raise CheckpointError(
-            f"{checkpoint.folder} names no token that ends an answer: its tokenizer has none of "
-            f"{', '.join(dialect.stop_tokens)}, and no config names a control token as eos_token_id."
-        )
-    return ids
-
-
-def _own_version() -> str:
-    try:
-        return version("edge-think")
-    except PackageNotFoundError:
-        return "(not installed)"

@@ -73,7 +73,7 @@ class QuantRecipe:
             raise UsageError(f"The formats are {', '.join(self.file_formats) or 'none'}; name one or more, each once.")
         for target in self.targets:
             if target not in get_args(Target):
-                raise UsageError(f"The target {target!r} is unknown; use {' or '.join(get_args(Target))}.")
+                raise UsageError(f"There is no target {target!r}; use {', '.join(get_args(Target))} or rk3588.")
         if self.targets and ("npu" not in self.file_formats or len(set(self.targets)) < len(self.targets)):
             raise UsageError(f"The targets are {', '.join(self.targets)}; name each once, beside the format npu.")
         known = {row.role for family in FAMILIES.values() for row in family.rows if row.kind != "norm"}

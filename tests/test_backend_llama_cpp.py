@@ -8,6 +8,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import gguf
 import numpy as np
@@ -172,6 +173,29 @@ def test_states_know_their_model(backend: LlamaCppBackend, tmp_path: Path) -> No
     assert backend.length(0) == 9
 
 
+def test_layers_on_a_gpu_are_those_asked_for(tiny_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a GPU here: what llama.cpp is told, and what a user is."""
+    told: list[int] = []
+    load = llama_library.load_library().llama_model_load_from_file
+
+    def remember(path: bytes, parameters: Any) -> Any:
+        told.append(parameters.n_gpu_layers)
+        return load(path, parameters)
+
+    monkeypatch.setattr(llama_library.load_library(), "llama_model_load_from_file", remember)
+    for has_gpu, layers, words in (
+        (False, 0, "none"),
+        (False, None, "none"),
+        (True, 3, "3 layers, as"),
+        (True, None, "all"),
+    ):
+        monkeypatch.setattr(llama_cpp, "has_gpu", lambda has_gpu=has_gpu: has_gpu)
+        backend = LlamaCppBackend(tiny_path, BackendOptions(context_size=64, gpu_layers=layers))
+        assert backend.gpu.startswith(words)
+        backend.close()
+    assert told == [0, -1, 3, -1]
+
+
 @pytest.mark.parametrize("weights", [gguf.GGMLQuantizationType.Q4_0, gguf.GGMLQuantizationType.Q8_0])
 def test_safe_mode_says_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weights: gguf.GGMLQuantizationType
@@ -211,6 +235,8 @@ def test_threads_can_change_between_calls(backend: LlamaCppBackend) -> None:
         (BackendOptions(num_threads=0), "1 to 512"),
         (BackendOptions(num_threads=100_000), "1 to 512"),
         (BackendOptions(num_sequences=0), "1 to 256"),
+        (BackendOptions(gpu_layers=-1), "use 0 or more"),
+        (BackendOptions(gpu_layers=9), "9 layers are to be on a GPU.*GGML_CUDA=on"),
     ],
 )
 def test_options_that_cannot_be_met(tiny_path: Path, options: BackendOptions, message: str) -> None:

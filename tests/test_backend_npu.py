@@ -11,11 +11,13 @@ from backend_contract import CONTEXT, STEPS, TOKENS, BackendContract, check_any_
 from hypothesis import HealthCheck, given, settings
 from tiny_checkpoints import SPECIAL, write_tiny_checkpoint
 
+from edge.backend_choice import rank_backends
 from edge.backends.base import BackendOptions
 from edge.backends.npu import NpuBackend
 from edge.backends.npu_device import NpuDevice
 from edge.backends.qnn import named_arch
 from edge.backends.sequence_state import pack_state, unpack_state
+from edge.model_source import ModelSource
 from models.errors import BackendError, BundleError, UsageError
 from quantize.pipeline import quantize_checkpoint
 from quantize.recipe import QuantRecipe
@@ -120,3 +122,12 @@ def test_padding_leaves_no_trace(backend: NpuBackend) -> None:
     before = backend._caches[0].arrays["past_value.0"].copy()
     assert np.abs(before[:, :, :65]).min(axis=(0, 1, 3)).max() > 0
     assert not before[:, :, 65:].any()
+
+
+def test_a_simulator_is_never_chosen(npu_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes minutes for what a CPU does at once, and timing it would keep the first answer waiting."""
+    source = ModelSource("m", {"gguf": npu_path, "npu_decode": npu_path}, None)
+    for machine, names in (("x86_64", ["llama_cpp"]), ("aarch64", ["llama_cpp", "qnn"])):
+        monkeypatch.setattr("platform.machine", lambda machine=machine: machine)
+        ranked = rank_backends(source, BackendOptions(), times_all=True, time_backend=lambda *_: 1.0)
+        assert [candidate.name for candidate in ranked] == names

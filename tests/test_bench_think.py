@@ -179,7 +179,7 @@ class FakeAnswers:
         self.asked: list[Any] = []
         self.dies_after: int | None = None
 
-    def __call__(self, model: str | None, problems: Any, jobs: Any) -> Any:
+    def __call__(self, model: str | None, backend: str, problems: Any, jobs: Any) -> Any:
         for number, (mode, index) in enumerate(jobs):
             if number == self.dies_after:
                 raise KeyboardInterrupt
@@ -235,7 +235,8 @@ def test_progress_says_the_time_left(capsys: pytest.CaptureFixture[str], monkeyp
     monkeypatch.setattr(kept, "PROGRESS_EVERY_S", 0.0)
     ThinkRun().measure("int4", PROBLEMS)
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0].startswith("int4: 1 of 12 answers, 0:0") and lines[-1] == "int4: 12 of 12 answers, 0:00:00 left"
+    assert lines[0].startswith("int4 on llama_cpp: 1 of 12 answers, 0:0")
+    assert lines[-1] == "int4 on llama_cpp: 12 of 12 answers, 0:00:00 left"
 
 
 @pytest.mark.usefixtures("answers")

@@ -64,7 +64,7 @@ def test_a_target_brings_its_format() -> None:
     given: dict[str, Any] = {"targets": ["qnn-v75"], "file_formats": ["gguf"]}
     with pytest.raises(UsageError, match="beside the format npu"):
         QuantRecipe(**recipe_options(given, wide=None, calibration=None, is_float=True))
-    with pytest.raises(UsageError, match="'qnn-v1' is unknown; use qnn-v73 or qnn-v75"):
+    with pytest.raises(UsageError, match="no target 'qnn-v1'; use qnn-v73, qnn-v75 or rk3588"):
         QuantRecipe(file_formats=("npu",), targets=("qnn-v1",))  # type: ignore[arg-type]
 
 

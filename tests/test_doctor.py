@@ -9,9 +9,12 @@ import pytest
 from tiny_checkpoints import write_tiny_checkpoint
 
 from edge import doctor
+from edge.backends.base import BackendOptions
 from edge.inspection import describe_model
 from models.errors import UsageError
 from quantize.pipeline import quantize_checkpoint
+
+ONE_THREAD = BackendOptions(num_threads=1)
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +25,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_healthy_machine(bundle: Path, state_path: Path) -> None:
-    findings = doctor.examine(str(bundle), num_threads=1)
+    findings = doctor.examine(str(bundle), options=ONE_THREAD)
     assert findings.is_healthy
     assert findings.parts["model"]["dialect"] == "hipo (its chat template has <judge>)"
     chat = findings.parts["chat"]
@@ -30,6 +33,7 @@ def test_a_healthy_machine(bundle: Path, state_path: Path) -> None:
     assert chat["kv_bytes_per_token"] == 2 * 2 * 2 * 32 * 2  # layers, keys and values, heads, head width, F16
     assert chat["context_because"]
     assert str(chat["self_test"]).startswith("passed")
+    assert str(chat["layers_on_a_gpu"]).startswith("none")
     assert findings.parts["state folder"]["folder"] == str(state_path)
     assert findings.to_text().endswith("All is well.")
 
@@ -44,7 +48,7 @@ def test_a_broken_model_is_one_finding_among_others() -> None:
 
 
 def test_the_state_folder_is_left_as_it_was(bundle: Path, state_path: Path) -> None:
-    doctor.examine(str(bundle), num_threads=1)
+    doctor.examine(str(bundle), options=ONE_THREAD)
     assert [path.name for path in state_path.iterdir()] == ["self_test.json"]
 
 
@@ -54,7 +58,7 @@ def test_a_state_folder_that_cannot_be_written_is_told(
 ) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("EDGE_STATE", str(tmp_path / "file" / "state") if has_home else "~nosuch/state")
-    findings = doctor.examine(str(bundle), num_threads=1)
+    findings = doctor.examine(str(bundle), options=ONE_THREAD)
     assert "EDGE_STATE" in str(findings.parts["state folder"]["note"])
     assert findings.is_healthy
 
@@ -64,7 +68,7 @@ def test_report_is_json_without_chats(bundle: Path, state_path: Path, tmp_path: 
     state_path.mkdir()
     (state_path / "history.jsonl").write_text('{"prompt": "my secret", "answer": "42"}\n')
     report = tmp_path / "report.json"
-    doctor.write_report(doctor.examine(str(bundle), num_threads=1), report)
+    doctor.write_report(doctor.examine(str(bundle), options=ONE_THREAD), report)
     assert json.loads(report.read_text(encoding="utf-8"))["is_healthy"] is True
     assert "my secret" not in report.read_text(encoding="utf-8")
 

@@ -49,7 +49,14 @@ def read_gguf(path: Path) -> Callable[[TensorPlace], NDArray[np.float32]]:
 
 @pytest.fixture
 def engine(name: str) -> Iterator[Engine]:
-    with load(name, num_threads=1, context_size=1024) as opened:
+    with load(name, backend="llama_cpp", num_threads=1, context_size=1024) as opened:
+        yield opened
+
+
+@pytest.fixture
+def onnx_engine(name: str) -> Iterator[Engine]:
+    pytest.importorskip("onnxruntime")
+    with load(name, backend="onnx", num_threads=1, context_size=1024) as opened:
         yield opened
 
 
@@ -83,6 +90,16 @@ def test_llama_cpp_runs_it_at_full_speed(name: str) -> None:
 
 def test_llama_cpp_computes_what_our_decoder_does(engine: Engine, name: str) -> None:
     """On a trained model, where a slightly wrong norm or rotation moves few answers and many logits."""
+    assert_computes_the_same(engine, name)
+
+
+def test_onnx_runtime_computes_what_our_decoder_does(onnx_engine: Engine, name: str) -> None:
+    """Token by token, from the codes of the same bundle's GGUF."""
+    assert_computes_the_same(onnx_engine, name)
+
+
+def assert_computes_the_same(engine: Engine, name: str) -> None:
+    """Every token of a prompt and of its thoughts by itself, on the device and at once in our decoder."""
     bundle, kind, backend = open_bundle(embedded_bundle_path(name)), KINDS[name], engine.model.backend
     prompt, forced = engine.model.tokenizer.encode_prompt(kind.dialect.render([Message("user", HARD[0].prompt)], "on"))
     tokens = [*prompt, *forced, *engine.model.tokenizer.encode_control(HARD[0].thinking)]
@@ -107,12 +124,18 @@ def test_thinking_is_right_on_hard_problems(engine: Engine) -> None:
     assert num_right(engine, HARD, "on") >= len(HARD) - 1
 
 
+def test_onnx_runtime_is_as_right(onnx_engine: Engine) -> None:
+    assert num_right(onnx_engine, EASY, "off") >= len(EASY) - 2
+    assert num_right(onnx_engine, HARD, "on") >= len(HARD) - 1
+
+
 def test_what_auto_does_by_itself(engine: Engine, name: str) -> None:
-    """spark judges; the Hunyuan family thinks unless it is asked otherwise."""
+    """spark judges; for the Hunyuan family, which has no judge, the router tells an easy sum from a hard problem."""
     easy, hard = (engine.answer(prompt, replace(OPTIONS, think="auto")) for prompt in ("7+5=?", HARD[0].prompt))
     assert (easy.answer, hard.decision.think) == ("12", True)
     has_judge = DIALECTS[KINDS[name].dialect.name].has_judge
-    assert (bool(easy.decision.think), easy.usage.judge_tokens > 0) == (not has_judge, has_judge)
+    assert (bool(easy.decision.think), easy.usage.judge_tokens > 0) == (False, has_judge)
+    assert easy.decision.source == ("judge" if has_judge else "router")
 
 
 @pytest.mark.parametrize(

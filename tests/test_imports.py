@@ -20,8 +20,8 @@ MAY_IMPORT = {
 }
 TORCH = {"torch", "transformers"}
 FOREIGN_PROGRAMS = {"bench_edge/autoawq_worker.py"}  # run by another Python, imported by nobody
-# Making the embedded models: may import anything; only the bench, which needs its test set, may import from it.
-RECIPE = "models.spark"
+# Making the embedded models and the router: may import anything; only the benches may import from them.
+RECIPES = ("models.spark", "models.router")
 
 
 def imports_of(tree: ast.AST) -> Iterator[tuple[str, bool]]:
@@ -49,7 +49,7 @@ def imports_of(tree: ast.AST) -> Iterator[tuple[str, bool]]:
 def violations(path: str, source: str) -> list[str]:
     """The imports in ``source``, the text of the file at ``path`` (relative to the repository), that break a rule."""
     package = path.split("/")[0]
-    if path.startswith("models/spark/"):
+    if path.startswith(tuple(f"{recipe.replace('.', '/')}/" for recipe in RECIPES)):
         return []
     found = []
     for name, is_lazy in imports_of(ast.parse(source)):
@@ -57,7 +57,7 @@ def violations(path: str, source: str) -> list[str]:
         is_command = re.fullmatch(r"edge/cli(_\w+)?\.py", path) is not None and is_lazy
         if top in PACKAGES and top not in MAY_IMPORT[package] and not is_command:
             found.append(f"{path} imports {name}: {package} may import {sorted(MAY_IMPORT[package])} only")
-        if f"{name}.".startswith(f"{RECIPE}.") and package != "bench_edge":
+        if f"{name}.".startswith(tuple(f"{recipe}." for recipe in RECIPES)) and package != "bench_edge":
             found.append(f"{path} imports {name}: nothing imports a recipe")
         if top in TORCH and path not in FOREIGN_PROGRAMS:
             found.append(f"{path} imports {name}: torch is for recipes only")
@@ -82,6 +82,7 @@ def test_imports_point_one_way(repository: Path) -> None:
         ("edge/engine.py", "def f():\n    import torch.nn"),
         ("edge/engine.py", "from models.spark.arithmetic import solve"),
         ("edge/engine.py", "from models import spark"),
+        ("edge/think/router.py", "from models.router.data import read_rows"),
         ("edge/cli.py", "import bench_edge"),
         ("edge/cli_quantize.py", "from quantize.pipeline import quantize_checkpoint"),
         ("quantize/int4.py", "import bench_edge.shapes"),
@@ -100,6 +101,7 @@ def test_each_wall_is_seen(path: str, source: str) -> None:
         ("edge/engine.py", "from models.bundle import open_bundle"),
         ("bench_edge/think.py", "from models.spark.tasks import test_set"),
         ("models/spark/train.py", "import torch"),
+        ("models/router/bags.py", "from edge.think.prompt_features import featurize"),
     ],
 )
 def test_what_is_allowed_passes(path: str, source: str) -> None:
@@ -110,7 +112,8 @@ def test_what_is_allowed_passes(path: str, source: str) -> None:
 @pytest.mark.parametrize("module", ["edge", "edge.cli"])
 def test_import_is_light(module: str) -> None:
     """One heavy import at the head of any file makes every call of edge-chat slow."""
-    heavy = "{'huggingface_hub', 'jinja2', 'llama_cpp', 'numpy', 'tokenizers', 'torch', 'transformers'}"
+    heavy = {"huggingface_hub", "jinja2", "llama_cpp", "numpy", "tokenizers", "torch", "transformers"}
+    heavy |= {"prometheus_client", "pydantic", "starlette", "uvicorn"}
     script = f"import sys, {module}; print(sorted({heavy} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"

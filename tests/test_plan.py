@@ -93,3 +93,20 @@ def test_more_time_never_plans_less(step_s: float, time_left_s: float, factor: f
         for left_s in (time_left_s, factor * time_left_s)
     ]
     assert bool(plans[0].think) <= bool(plans[1].think)
+
+
+def test_the_harder_the_prompt_the_less_time_is_worth_a_try() -> None:
+    """One rule for all prompts thinks about a hello, or gives up on a proof, with the same seconds left."""
+    lengths, bounds = LengthModel(), replace(BOUNDS, time_left_s=1.5)
+    for place in range(100):
+        lengths.learn("direct_answer", 5)
+        lengths.learn("thinking", 40 if place % 3 == 0 else 150)
+    routed = Decision(True, "the prompt reads like a puzzle", "router")
+    plans = [plan_thinking(routed, bounds, speed_of(0.02), lengths, gain) for gain in (0.25, 0.9)]
+    assert [plan.decision.source for plan in plans] == ["deadline", "router"]
+    assert "% of thoughts end: too few for a difficulty of 0.25" in plans[0].reason
+    late = replace(BOUNDS, time_left_s=0.3)
+    assert plan_thinking(routed, late, speed_of(0.02), lengths, 0.99).think is False
+    for _ in range(200):
+        lengths.learn("thinking", 1000)
+    assert plan_thinking(routed, replace(BOUNDS, time_left_s=9.0), speed_of(0.02), lengths, 0.5).think is True

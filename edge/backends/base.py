@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from models.errors import UsageError
-from models.qnn_chips import QNN_REQUIREMENT
+from models.qnn_chips import QNN_MODULE, QNN_REQUIREMENT
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,6 +28,7 @@ class BackendOptions:
     context_size: int | None = None  # tokens, all sequences share it
     num_threads: int | None = None
     num_sequences: int = 1
+    gpu_layers: int | None = None  # layers kept on a GPU, for a backend that was built for one
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,25 +116,45 @@ ONNX_REQUIREMENT = "onnxruntime>=1.31,<2"
 
 @dataclass(frozen=True, slots=True)
 class BackendRow:
-    """Where a backend's class is, what installs its package, and the role of the bundle file with its weights."""
+    """Where a backend's class is, what installs its package, and the role of the bundle file with its weights.
+
+    ``package`` is the name that is imported, None for a library that no package brings. ``offloads``: it takes
+    ``BackendOptions.gpu_layers``. ``simulated_on``: the platform.machine() where a simulator stands in for the
+    device, which there is used where it is named and never chosen.
+    """
 
     module: str
     class_name: str
     install: str
     weights_role: str
+    package: str | None = None
+    offloads: bool = False
+    simulated_on: str | None = None
 
 
 # In the order of choice where nothing else is known.
 BACKENDS: dict[str, BackendRow] = {
     "llama_cpp": BackendRow(
-        "edge.backends.llama_cpp", "LlamaCppBackend", f"pip install '{LLAMA_CPP_REQUIREMENT}'", "gguf"
+        "edge.backends.llama_cpp",
+        "LlamaCppBackend",
+        f"pip install '{LLAMA_CPP_REQUIREMENT}'",
+        "gguf",
+        "llama_cpp",
+        offloads=True,
     ),
-    "onnx": BackendRow("edge.backends.onnx_runtime", "OnnxRuntimeBackend", f"pip install '{ONNX_REQUIREMENT}'", "onnx"),
+    "onnx": BackendRow(
+        "edge.backends.onnx_runtime", "OnnxRuntimeBackend", f"pip install '{ONNX_REQUIREMENT}'", "onnx", "onnxruntime"
+    ),
     "rkllm": BackendRow(
         "edge.backends.rkllm", "RkllmBackend", "copy librkllmrt.so 1.3.0 from Rockchip's rknn-llm to /usr/lib", "rkllm"
     ),
     "qnn": BackendRow(
-        "edge.backends.qnn", "QnnBackend", f"pip install '{ONNX_REQUIREMENT}' '{QNN_REQUIREMENT}'", "npu_decode"
+        "edge.backends.qnn",
+        "QnnBackend",
+        f"pip install '{ONNX_REQUIREMENT}' '{QNN_REQUIREMENT}'",
+        "npu_decode",
+        QNN_MODULE,
+        simulated_on="x86_64",
     ),
 }
 
@@ -148,9 +169,11 @@ def find_backend(name: str) -> BackendRow:
 def open_backend(name: str, weights_path: Path, options: BackendOptions) -> Backend:
     """Load ``weights_path`` on the backend called ``name``.
 
-    Raises UsageError for an unknown name, BackendError (with the install command) for a missing package,
-    BundleError for a file the backend cannot read.
+    Raises UsageError for an unknown name or an option that it does not take, BackendError (with the install command)
+    for a missing package, BundleError for a file the backend cannot read.
     """
     row = find_backend(name)
+    if options.gpu_layers is not None and not row.offloads:
+        raise UsageError(f"The backend {name} moves no layers to a GPU; leave --gpu-layers out.")
     backend_class: Callable[[Path, BackendOptions], Backend] = getattr(import_module(row.module), row.class_name)
     return backend_class(weights_path, options)

@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING, Any
 from edge.backends import self_test
 from edge.backends.base import Backend, BackendOptions, PrefillResult
 from edge.backends.llama_context import LlamaContext
-from edge.backends.llama_library import kv_bytes_per_token, load_library, open_context, open_model, take_complaint
+from edge.backends.llama_library import (
+    GPU_REBUILD,
+    has_gpu,
+    kv_bytes_per_token,
+    load_library,
+    open_context,
+    open_model,
+    take_complaint,
+)
 from edge.backends.memory_plan import plan_context
 from edge.backends.sequence_book import SequenceBook
 from edge.backends.sequence_state import file_fingerprint, pack_state, unpack_state
@@ -40,7 +48,7 @@ class LlamaCppBackend(Backend):
     """One GGUF file, one context; see ``Backend`` for the contract.
 
     ``is_safe_mode`` tells that the fast kernels are not used, ``self_test`` how that was found out, and
-    ``context_reason`` why the context is as large as it is.
+    ``context_reason`` why the context is as large as it is, ``gpu`` which layers a GPU has.
     Raises BundleError for a file llama.cpp cannot read, UsageError or BackendError for options that cannot be met.
     """
 
@@ -54,7 +62,8 @@ class LlamaCppBackend(Backend):
         self.num_sequences = options.num_sequences
         self._path = model_path
         self._library: Any = load_library()
-        self._model = open_model(model_path, is_safe=self.is_safe_mode)
+        self.gpu = _gpu_words(options.gpu_layers)
+        self._model = open_model(model_path, is_safe=self.is_safe_mode, gpu_layers=options.gpu_layers)
         weight_bytes = int(self._library.llama_model_size(self._model))
         self.num_threads = options.num_threads or machine.threads_for(weight_bytes)
         try:
@@ -255,6 +264,20 @@ def _check(model_path: Path, options: BackendOptions) -> None:
         raise UsageError(f"num_sequences is {options.num_sequences}; use 1 to {MAX_SEQUENCES}.")
     if options.num_threads is not None:
         _check_threads(options.num_threads)
+    if options.gpu_layers is not None and options.gpu_layers < 0:
+        raise UsageError(f"gpu_layers is {options.gpu_layers}; use 0 or more.")
+
+
+def _gpu_words(gpu_layers: int | None) -> str:
+    """Which layers a GPU has, for people. Raises UsageError where there is none for those that are asked for."""
+    if has_gpu():
+        return "all layers" if gpu_layers is None else f"{gpu_layers} layers, as asked for"
+    if gpu_layers:
+        raise UsageError(
+            f"{gpu_layers} layers are to be on a GPU, but this llama.cpp finds none or was built without; leave "
+            f"--gpu-layers out, or build it anew with: {GPU_REBUILD}"
+        )
+    return "none (not built for one, or none found)"
 
 
 def _check_threads(num_threads: int) -> None:

@@ -26,6 +26,7 @@ REBUILD = (
     """CMAKE_ARGS='-DCMAKE_CXX_FLAGS="-fno-tree-dse -fno-dse"' pip install --force-reinstall --no-cache-dir """
     f"--no-deps --no-binary llama-cpp-python '{LLAMA_CPP_REQUIREMENT}' (in a checkout: make rebuild-llama)"
 )
+GPU_REBUILD = "make rebuild-llama CMAKE_ARGS=-DGGML_CUDA=on"
 LOG_LEVEL_ERROR = 4
 MAX_COMPLAINTS = 16
 BF16 = 30  # the number of the type in ggml, which the bindings do not name
@@ -88,16 +89,24 @@ def take_complaint() -> str:
     return line
 
 
-def open_model(path: Path, *, is_safe: bool) -> int:
+def has_gpu() -> bool:
+    """Whether this llama.cpp was built for a GPU, and sees one."""
+    return bool(load_library().llama_supports_gpu_offload())
+
+
+def open_model(path: Path, *, is_safe: bool, gpu_layers: int | None = None) -> int:
     """Load a GGUF file; the handle is freed with ``llama_model_free``.
 
     ``is_safe`` keeps llama.cpp from repacking weights for this CPU, and so from its fastest and touchiest kernels.
+    ``gpu_layers`` are kept on a GPU, None: all of them, where there is one.
     Raises BundleError, with llama.cpp's own last word, for a file it cannot read.
     """
     library = load_library()
     _complaints.clear()
     parameters = library.llama_model_default_params()
     parameters.use_extra_bufts = not is_safe
+    if gpu_layers is not None:
+        parameters.n_gpu_layers = gpu_layers
     model = library.llama_model_load_from_file(os.fsencode(path), parameters)
     if not model:
         raise BundleError(

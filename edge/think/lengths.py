@@ -66,6 +66,10 @@ class LengthModel:
         middle, high = lengths.quantile(0.5), lengths.quantile(share)
         return max(1, int(middle * (max(high, middle) / middle) ** BEYOND * (1.0 + FEW / lengths.num_recent)))
 
+    def share_within(self, kind: TextKind, num_tokens: int) -> float:
+        """The share, 0 to 1, of the texts of a kind that are no longer than so many tokens."""
+        return self._lengths[kind].share_within(num_tokens)
+
     def useful_thinking(self) -> int:
         """The fewest thinking tokens that are worth beginning, 8 to 128: two thoughts in five end within so many."""
         return min(max(int(self._lengths["thinking"].quantile(USUAL)), SHORTEST_USEFUL), LONGEST_USEFUL)

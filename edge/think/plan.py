@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edge.chat_types import Decision, DecisionSource
-from edge.think.lengths import LengthModel
+from edge.think.lengths import LONGEST_USEFUL, SHORTEST_USEFUL, LengthModel
 from edge.think.speed import SpeedModel
 
+HARM = 0.5  # of thinking that breaks off: the share of right answers that it spoils, at most
 _LONG_RUN = 64  # steps; stalls average out over so many
 
 
@@ -20,14 +21,15 @@ class Bounds:
     """What limits one answer. ``time_left_s`` counts from now, after the prompt's prefill; None means no limit.
 
     ``room_tokens`` is what the context still holds, ``open_tokens`` what forcing a mode takes, ``close_tokens`` what
-    closing the thinking takes; ``think_tokens`` and ``max_tokens`` are what was asked for. No answer is shorter than
-    ``least_answer_tokens``.
+    closing the thinking takes; ``think_tokens`` and ``max_tokens`` are what was asked for, ``think_share`` the part
+    that may be used of the thinking that fits. No answer is shorter than ``least_answer_tokens``.
     """
 
     context_tokens: int
     room_tokens: int
     time_left_s: float | None = None
     think_tokens: int | None = None
+    think_share: float = 1.0
     max_tokens: int | None = None
     open_tokens: int = 0
     close_tokens: int = 0
@@ -51,8 +53,13 @@ class ThinkPlan:
         return self.decision.reason
 
 
-def plan_thinking(decision: Decision, bounds: Bounds, speed: SpeedModel, lengths: LengthModel) -> ThinkPlan:
+def plan_thinking(
+    decision: Decision, bounds: Bounds, speed: SpeedModel, lengths: LengthModel, gain: float | None = None
+) -> ThinkPlan:
     """The plan for ``decision`` within ``bounds``; thinking that could not get far enough is not begun.
+
+    ``gain``: the chance, 0 to 1, that thinking rights a wrong answer; with it, what is expected of thinking in the time
+    there is decides, without it (None) the length of a usual thought.
 
     A judge saves time, and a deadline says that there is time: where thinking fits before one, it is begun unjudged.
     """
@@ -66,17 +73,33 @@ def plan_thinking(decision: Decision, bounds: Bounds, speed: SpeedModel, lengths
     budget = _counted_budget(bounds, reserve, lengths.reserve("judge") if is_judged else 0)
     if budget < 1:
         return _without_thinking("the answer itself needs all the tokens there are", "asked", direct)
+    useful = lengths.useful_thinking()
     if bounds.time_left_s is None:
-        return ThinkPlan(decision.think, budget, reserve, decision)
-    fitting, useful = fitting_tokens(bounds, reserve, speed), lengths.useful_thinking()
-    if fitting < useful:
-        left_s, tokens = max(bounds.time_left_s, 0.0), max(fitting, 0)
-        reason = f"{left_s:.2f} s leave {tokens} tokens to think, and fewer than {useful} are no use"
+        return ThinkPlan(decision.think, _shared(budget, bounds, useful), reserve, decision)
+    fitting = fitting_tokens(bounds, reserve, speed)
+    if too_few := _too_few(fitting, lengths, gain):
+        reason = f"{max(bounds.time_left_s, 0.0):.2f} s leave {max(fitting, 0)} tokens to think, {too_few}"
         return _without_thinking(reason, "deadline", direct)
+    budget = _shared(min(budget, fitting), bounds, useful) if bounds.think_share < 1 else budget
     reason = f"about {min(fitting, budget)} tokens to think fit into {bounds.time_left_s:.2f} s"
     if decision.think is None:
         return ThinkPlan(True, budget, reserve, Decision(True, reason, "deadline"))
     return ThinkPlan(True, budget, reserve, Decision(True, f"{decision.reason}; {reason}", decision.source))
+
+
+def _too_few(fitting: int, lengths: LengthModel, gain: float | None) -> str:
+    """Why so few tokens are not worth thinking, half a sentence; empty where they are.
+
+    A thought that ends in time rights a wrong answer, one that breaks off now and then spoils a right one. As many
+    tokens as are worth a try for the longest thoughts are always worth one.
+    """
+    useful = lengths.useful_thinking()
+    if gain is None or not SHORTEST_USEFUL <= fitting < LONGEST_USEFUL:
+        return f"and fewer than {useful} are no use" if fitting < useful else ""
+    ends = lengths.share_within("thinking", fitting)
+    if gain * ends > HARM * (1.0 - gain) * (1.0 - ends):
+        return ""
+    return f"in which {100 * ends:.0f} % of thoughts end: too few for a difficulty of {gain:.2f}"
 
 
 def fitting_tokens(bounds: Bounds, reserve: int, speed: SpeedModel) -> int:
@@ -103,6 +126,11 @@ def _counted_budget(bounds: Bounds, reserve: int, judge_tokens: int) -> int:
     if bounds.max_tokens is not None:
         budget = min(budget, bounds.max_tokens - others)
     return budget if bounds.think_tokens is None else min(budget, bounds.think_tokens)
+
+
+def _shared(tokens: int, bounds: Bounds, useful: int) -> int:
+    """The share of ``tokens`` that may be used: no less than is useful, where there is as much."""
+    return min(tokens, max(useful, int(bounds.think_share * tokens)))
 
 
 def _without_thinking(reason: str, source: DecisionSource, answer_tokens: int) -> ThinkPlan:

@@ -57,6 +57,11 @@ class RecentQuantile:
             self._found[share] = BIN_RATIO ** self._bin_at(share)
         return self._found[share]
 
+    def share_within(self, value: float) -> float:
+        """The share, 0 to 1, of the weight that lies in bins up to that of ``value``."""
+        edge = _bin_of(value)
+        return sum(weight for place, weight in self._bins.items() if place <= edge) / self._total
+
     def fade_above(self, value: float, share: float) -> None:
         """Leave ``share`` (0 to 1) of the weight of all that was above ``value``; what was usual keeps its weight."""
         edge, kept = _bin_of(value), {}

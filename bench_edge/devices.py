@@ -1,0 +1,74 @@
+"""The same bundle on every device: how right, how like the reference, how fast, and what kind of evidence there is.
+
+Knows: the parts of this bench and the promised figures. Does not know: how any of them measures.
+
+Executed means: this machine ran it, in this run. What was emulated, tried against a stand-in, or not run at all is
+listed beside it in those words. The large model has random weights: it measures time, not sense.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from bench_edge import deadline_real, devices_parity, devices_speed
+from bench_edge.arguments import BenchParser, whole_number
+from bench_edge.devices_tables import tables
+from bench_edge.kept import KeptRun
+from bench_edge.report import BenchReport, Check, print_report
+from bench_edge.think_run import ThinkRun
+
+SEED = 0
+SHAPE = "hunyuan-1.8b"
+PROBLEMS, REQUESTS, ROUNDS = 200, 200, 9  # what the promised figures are counted over
+MODELS = ("spark", "spark-hunyuan")
+
+
+def main(arguments: list[str]) -> int:
+    """Run the bench; see ``edge bench devices --help``."""
+    options = _parse(arguments)
+    kept, answers = KeptRun("devices"), ThinkRun("devices")
+    backends = devices_parity.native_backends(MODELS)
+    results: dict[str, Any] = {"parity": devices_parity.measure(backends, options.problems, answers)}
+    checks: list[Check] = []
+    if options.shape != "none":
+        results["speed"] = devices_speed.measure_in_child(
+            options.shape, options.folder, options.threads, options.rounds
+        )
+        checks += devices_speed.speed_checks(results["speed"])
+    results["deadline"] = {
+        name: deadline_real.summarize(course, deadline_real.measure(course, None, kept, name))
+        for course in [deadline_real.spark_course(options.requests)]
+        for name in backends["spark"]
+    }
+    checks.append(deadline_check(results["deadline"]))
+    report = BenchReport("devices", arguments, SEED, results, checks)
+    print_report(report, tables(results), as_json=options.json, store=options.store)
+    kept.finish()
+    answers.finish()
+    return 0
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    parser = BenchParser("devices", __doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    for name, number, text in (
+        ("problems", PROBLEMS, "problems for every model, backend and mode"),
+        ("requests", REQUESTS, "requests with a deadline that count, for every backend"),
+        ("rounds", ROUNDS, "rounds of the large shape, each rival in turn"),
+    ):
+        parser.add_argument(f"--{name}", type=whole_number, default=number, metavar="N", help=f"{text} ({number})")
+    parser.add_argument("--threads", type=whole_number, default=2, help="threads of the large shape (2)")
+    parser.add_argument("--shape", default=SHAPE, help=f"the large model ({SHAPE}); none: only the sparks")
+    parser.add_argument("--folder", type=Path, default=Path(), help="where the random model's files are kept")
+    options = parser.parse_args(arguments)
+    if options.shape != "none":
+        devices_speed.check_can_measure(options.shape)  # not after half an hour
+    return options
+
+
+def deadline_check(figures: dict[str, dict[str, Any]]) -> Check:
+    """The promised figure: of the worst backend."""
+    worst = min(row["on_time"]["value"] for row in figures.values())
+    return Check("E.deadline", f"on time under load, the worst of {', '.join(figures)}", worst, 0.99, "at_least")

@@ -1,0 +1,84 @@
+"""The tables of ``edge bench devices``, for a terminal and for the README.
+
+Knows: the figures' names, and the kinds of evidence that this bench cannot make itself. Does not know: how anything was
+measured.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bench_edge.report import format_table
+
+ELSEWHERE = (
+    ("llama.cpp on Arm (aarch64)", "emulated", "a Cortex-A76: recorded vectors and answers, [what ran](docs/arm.md)"),
+    ("RKLLM on an RK3588 NPU", "only bound", "tried against a stand-in library with the same functions and layouts"),
+    ("llama.cpp with CUDA", "not run", "`make rebuild-llama CMAKE_ARGS=-DGGML_CUDA=on`"),
+)
+
+
+def tables(results: dict[str, Any]) -> list[str]:
+    """Parity of the backends that ran here, speed of the large shape, deadlines, and what there is elsewhere."""
+    return [
+        parity_table(results["parity"]),
+        *([speed_table(results["speed"])] if "speed" in results else []),
+        deadline_table(results["deadline"]),
+        format_table(("elsewhere", "evidence", "what that means"), ELSEWHERE),
+    ]
+
+
+def parity_table(figures: dict[str, dict[str, Any]]) -> str:
+    """One row for each model and backend."""
+    header = ("model", "backend", "off", "on", "auto", "same as reference", "largest logit error", "tok/s", "evidence")
+    rows = [
+        (
+            model,
+            backend,
+            *(_percent(row["right"][mode]) for mode in ("off", "on", "auto")),
+            _percent(row["identical"]),
+            f"{row['largest_logit_error']:.2f}",
+            f"{row['decode_tokens_per_s']:.0f}",
+            row["evidence"],
+        )
+        for model, backends in figures.items()
+        for backend, row in backends.items()
+    ]
+    return format_table(header, rows)
+
+
+def speed_table(figures: dict[str, Any]) -> str:
+    """One row a runtime, and what they are compared with."""
+    decode, prefill = figures["decode_tokens_per_s"], figures["prefill_tokens_per_s"]
+    rows = [(name, f"{prefill[name]:.0f}" if name in prefill else "", f"{speed:.1f}") for name, speed in decode.items()]
+    header = (f"{figures['shape']}, {figures['threads']} threads", "prefill tok/s", "decode tok/s")
+    words = {"decode_over_genai": "decode, onnx over genai", "prefill_over_llama": "prefill, onnx over llama.cpp"}
+    ratios = [(text, f"{figures[name]['value']:.3f}", _interval(figures[name])) for name, text in words.items()]
+    gigabytes = (figures["llama_bytes_per_s"] / 1e9, figures["read_bytes_per_s"] / 1e9)
+    memory = ("llama.cpp reads weights, GB/s", f"{gigabytes[0]:.1f}", f"of {gigabytes[1]:.1f} that memory gives")
+    compared = format_table(("compared in turn", "value", "95 %"), [*ratios, memory])
+    return f"{format_table(header, rows)}\n\n{compared}"
+
+
+def deadline_table(figures: dict[str, dict[str, Any]]) -> str:
+    """One row a backend: spark under load."""
+    header = ("spark under load, on", "requests", "on time", "99 % overrun, ms", "worst, ms")
+    rows = [
+        (
+            backend,
+            row["on_time"]["total"],
+            _percent(row["on_time"]),
+            f"{1000 * row['p99_overrun_s']:.0f}",
+            f"{1000 * row['worst_overrun_s']:.0f}",
+        )
+        for backend, row in figures.items()
+    ]
+    return format_table(header, rows)
+
+
+def _percent(row: dict[str, Any]) -> str:
+    low, high = row["interval_95"]
+    return f"{100 * row['value']:.1f} % ({100 * low:.1f}-{100 * high:.1f})"
+
+
+def _interval(row: dict[str, Any]) -> str:
+    return "{:.3f} to {:.3f}".format(*row["interval_95"]) if row["interval_95"] else ""

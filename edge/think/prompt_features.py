@@ -1,0 +1,128 @@
+"""A prompt as numbers for the router: the hashed words themselves, and counts of what cheaply shows structure.
+
+Knows: tokens, signs, word groups, where in the prompt they stand. Does not know: weights, or what a prompt deserves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.think.prompt_tokens import HASH_BITS, Tokens, tokenize
+from edge.think.prompt_view import view
+from edge.think.prompt_words import WORD_GROUPS, lexicon
+
+FOLLOW_UP_TOKENS = 16  # a longer message stands for itself
+END_TOKENS = 24  # at the head and at the tail, where a long prompt says what it wants
+POOLED_TOKENS = 128  # of the whole, evenly spread
+NUM_POOLS = 3  # the whole, the head, the tail
+SMOOTHING = 4.0  # tokens added to the number that a pool's sum is divided by
+NUM_GROUPS = len(WORD_GROUPS) + 1
+SIGNS: dict[str, str] = {
+    "numbers": "0123456789",
+    "words": "abcdefghijklmnopqrstuvwxyz",
+    "capitals": "ABCDEFGHIJKLMNOPQRSTUVWXYZ",
+    "question marks": "?",
+    "full stops": ".!",
+    "commas": ",;",
+    "operators": "+-*/=<>^",
+    "money": "$",
+    "percent": "%",
+    "backslashes": "\\",
+    "brackets": "()[]",
+    "braces": "{}",
+    "quotes": "\"'",
+    "colons": ":",
+    "code signs": "`#|_&@~",
+}
+_SCRIPTS = {"chinese": range(0xE4, 0xEA), "wide signs": (0xE2, 0xE3, 0xEF), "other scripts": range(0xC0, 0xE2)}
+NUM_SIGNS = len(SIGNS) + len(_SCRIPTS)
+NUM_COUNTS = 3 + 2 * NUM_SIGNS + 3 * (NUM_GROUPS - 1)
+
+
+def _sign_table() -> NDArray[np.float64]:
+    """``(256, NUM_SIGNS)``: which kind of token begins with a byte."""
+    table = np.zeros((256, NUM_SIGNS))
+    for column, signs in enumerate(SIGNS.values()):
+        table[[ord(sign) for sign in signs], column] = 1
+    for column, leads in enumerate(_SCRIPTS.values(), start=len(SIGNS)):
+        table[list(leads), column] = 1
+    return table
+
+
+def _word_slots() -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    """By id: the whole hash of the word there, and its group."""
+    words = lexicon()
+    codes = np.frombuffer(("\n".join(words) + "\n").encode(), np.uint8)
+    tokens = tokenize(codes)
+    ends = np.searchsorted(tokens.starts, np.flatnonzero(codes == ord("\n")))
+    starts = np.concatenate([[0], ends[:-1]])
+    found = tokens.hashes[np.minimum(ends - starts, 3) - 1, starts]
+    whole, groups = np.zeros(1 << HASH_BITS, np.uint64), np.zeros(1 << HASH_BITS, np.int64)
+    slots = found >> np.uint64(64 - HASH_BITS)
+    whole[slots], groups[slots] = found, list(words.values())
+    return whole, groups
+
+
+_FOLLOW_UP = list(WORD_GROUPS).index("follow-up") + 1
+_SIGN_TABLE = _sign_table()
+_WORD_HASHES, _WORD_GROUPS = _word_slots()
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """``ids`` ``(4, n)`` of ``n`` tokens, ``counts`` ``(NUM_COUNTS,) float32``, ``groups`` ``(n,)`` of words."""
+
+    ids: NDArray[np.int64]
+    counts: NDArray[np.float32]
+    groups: NDArray[np.int64]
+
+    @property
+    def follows_up(self) -> bool:
+        """Whether it is short and asks on about what was said before, as ``why?`` does."""
+        return self.ids.shape[1] <= FOLLOW_UP_TOKENS and bool((self.groups == _FOLLOW_UP).any())
+
+    def sign_count(self, name: str) -> float:
+        """How many tokens of a kind in ``SIGNS`` there are in what was looked at."""
+        return float(np.expm1(self.counts[3 + list(SIGNS).index(name)]))
+
+
+def featurize(prompt: str) -> Features:
+    """The features of ``prompt``, whatever is in it; of a long one, those of its ends and some windows."""
+    seen = view(prompt)
+    codes = np.frombuffer(seen.text, np.uint8)
+    tokens = tokenize(codes)
+    groups = word_groups(tokens)
+    return Features(tokens.ids, _count(tokens, groups, codes, seen.num_chars, seen.text.count(b"\n")), groups)
+
+
+def stride(num_tokens: int) -> int:
+    """Every so many tokens one is in the pool of the whole prompt."""
+    return max(1, -(-num_tokens // POOLED_TOKENS))
+
+
+def word_groups(tokens: Tokens) -> NDArray[np.int64]:
+    """``(n,)``: the group of the word of one to three tokens that begins at each token, the longest one; 0 is none."""
+    slots = tokens.ids[:3]
+    one, two, three = _WORD_GROUPS.take(slots) * (_WORD_HASHES.take(slots) == tokens.hashes)
+    longest: NDArray[np.int64] = np.where(three, three, np.where(two, two, one))
+    return longest
+
+
+def _count(
+    tokens: Tokens, groups: NDArray[np.int64], codes: NDArray[np.uint8], num_chars: int, num_lines: int
+) -> NDArray[np.float32]:
+    num_tokens = len(tokens.starts)
+    counts = np.zeros(NUM_COUNTS, np.float32)
+    counts[:3] = num_chars, num_tokens, num_lines
+    signs = np.bincount(codes.take(tokens.starts), minlength=256) @ _SIGN_TABLE
+    counts[3 : 3 + NUM_SIGNS] = signs
+    if num_tokens:  # the groups of the whole, of the head and of the tail side by side, so that one count does
+        marked = np.concatenate([groups, groups[:END_TOKENS] + NUM_GROUPS, groups[-END_TOKENS:] + 2 * NUM_GROUPS])
+        found = np.bincount(marked, minlength=3 * NUM_GROUPS).reshape(3, NUM_GROUPS)
+        counts[3 + 2 * NUM_SIGNS :].reshape(3, NUM_GROUPS - 1)[...] = found[:, 1:]
+    np.log1p(counts, out=counts)
+    counts[3 + NUM_SIGNS : 3 + 2 * NUM_SIGNS] = signs * (1.0 / (num_tokens + 4.0))
+    return counts

@@ -1,0 +1,115 @@
+"""Bytes to hashed words: a token is a run of letters, a run of digits, one sign, or one character of another script.
+
+Knows: UTF-8 bytes and 64-bit hashes, all of it in whole-array steps. Does not know: weights, or what a word means.
+
+The hash of a token comes from a running sum of ``value(byte) * base ** position`` (a polynomial hash over 64-bit
+numbers, whose odd base has an inverse), so that any stretch of the text is hashed with two look-ups.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+U64 = np.uint64
+HASH_BITS = 16  # of an id
+IDS = 4  # ids of each token: itself, its first letters, with the next one, with the next two
+STEM_BYTES = 5
+LONGEST_BYTES = 16_384
+
+_BASE, _MIX, _SECOND, _THIRD, _STEM = (
+    U64(0x9E3779B97F4A7C15),
+    U64(0xD6E8FEB86659FD93),
+    U64(0xA0761D6478BD642F),
+    U64(0xE7037ED1A0B428DB),
+    U64(0x8EBC6AF09C88C6E3),
+)
+_SHIFT = U64(64 - HASH_BITS)
+_NOTHING, _LETTER, _DIGIT, _SIGN, _LEAD, _INSIDE = range(6)
+
+
+def _powers(base: int) -> NDArray[np.uint64]:
+    bases = np.full(LONGEST_BYTES + 1, base, U64)
+    bases[0] = 1
+    return np.multiply.accumulate(bases)
+
+
+def _classes() -> NDArray[np.uint8]:
+    table = np.full(256, _SIGN, np.uint8)
+    table[:33] = table[127] = _NOTHING  # white space and control characters
+    table[[*range(65, 91), *range(97, 123)]] = _LETTER
+    table[48:58] = _DIGIT
+    table[0x80:0xC0] = _INSIDE
+    table[0xC0:] = _LEAD
+    return table
+
+
+def _byte_values() -> NDArray[np.uint64]:
+    """A random number for each byte: letters without case, one for all digits, none for what separates words."""
+    values = (np.arange(1, 257, dtype=U64) * _BASE) ^ _SECOND  # SplitMix64 (Steele et al. 2014)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        values = (values ^ (values >> U64(shift))) * U64(factor)
+    values ^= values >> U64(31)
+    values[65:91] = values[97:123]
+    values[48:58] = values[48]
+    values[CLASSES == _NOTHING] = 0
+    return values
+
+
+def _starts() -> NDArray[np.bool_]:
+    """Whether a byte of one class begins a token behind a byte of another: ``[6 * before + here]``."""
+    table = np.zeros((6, 6), np.bool_)
+    table[:, [_SIGN, _LEAD]] = True
+    table[:, [_LETTER, _DIGIT]] = True
+    table[_LETTER, _LETTER] = table[_DIGIT, _DIGIT] = False
+    return table.ravel()
+
+
+CLASSES = _classes()
+_CLASSES_BEFORE = CLASSES * np.uint8(6)
+_VALUES = _byte_values()
+_STARTS = _starts()
+_POWERS = _powers(int(_BASE))
+_INVERSES = _powers(pow(int(_BASE), -1, 2**64))
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """``hashes`` ``(3, n) uint64``: each token, with the next, with the next two; ``ids`` ``(4, n)``, below 65,536.
+
+    ``starts`` ``(n,)`` are byte positions.
+    """
+
+    hashes: NDArray[np.uint64]
+    ids: NDArray[np.int64]
+    starts: NDArray[np.intp]
+
+
+def tokenize(codes: NDArray[np.uint8]) -> Tokens:
+    """The tokens of UTF-8 bytes ``(n,)``, at most ``LONGEST_BYTES`` of them; the rest is not looked at."""
+    codes = codes[:LONGEST_BYTES]
+    size = len(codes)
+    pairs = CLASSES.take(codes)
+    pairs[1:] += _CLASSES_BEFORE.take(codes[:-1])
+    starts = _STARTS.take(pairs).nonzero()[0]
+    count = len(starts)
+    hashes = np.zeros((3, count + 2), U64)  # nothing follows the last two
+    ids = np.empty((IDS, count), U64)
+    if count:
+        sums = np.empty(size + 1, U64)
+        sums[0] = 0
+        np.add.accumulate(_VALUES.take(codes) * _POWERS[:size], out=sums[1:])
+        ends = np.empty(count, np.intp)
+        ends[:-1], ends[-1] = starts[1:], size
+        at_start, inverse = sums.take(starts), _INVERSES.take(starts)
+        words, pairs_of, triples = hashes
+        inverse_mixed = inverse * _MIX
+        np.multiply(sums.take(ends) - at_start, inverse_mixed, out=words[:count])
+        np.multiply(words[:count] + words[1:-1] * _SECOND, _MIX, out=pairs_of[:count])
+        np.multiply(pairs_of[:count] + words[2:] * _THIRD, _MIX, out=triples[:count])
+        stems = (sums.take(np.minimum(starts + STEM_BYTES, ends)) - at_start) * inverse_mixed
+        np.right_shift(hashes[:, :count], _SHIFT, out=ids[:3])
+        np.right_shift(stems * _STEM, _SHIFT, out=ids[3])
+    return Tokens(hashes[:, :count], ids.view(np.int64), starts)

@@ -1,0 +1,31 @@
+"""What of a prompt the router looks at: all of a short one, the two ends and some windows of a long one.
+
+Knows: characters and bytes. Does not know: words, messages, or what is decided.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+WHOLE = 2400  # characters; a longer prompt is looked at in parts
+END = 800  # characters of each end
+WINDOWS, WINDOW = 4, 200  # between the ends, evenly spread, characters each
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """``text`` is what is looked at, as UTF-8 with what cannot be encoded replaced; ``num_chars`` counts the prompt."""
+
+    text: bytes
+    num_chars: int
+
+
+def view(prompt: str) -> View:
+    """The parts of ``prompt`` that are looked at; time and memory do not grow with a prompt beyond ``WHOLE``."""
+    num_chars = len(prompt)
+    if num_chars > WHOLE:
+        step = (num_chars - 2 * END - WINDOW) / (WINDOWS - 1)
+        starts = [END + int(step * place) for place in range(WINDOWS)]
+        middle = [prompt[start : start + WINDOW] for start in starts]
+        prompt = "\n".join([prompt[:END], *middle, prompt[-END:]])
+    return View(prompt.encode("utf-8", "replace"), num_chars)

@@ -1,0 +1,176 @@
+"""Does thinking pay for this prompt? A score and a choice, from the text alone, in tens of microseconds.
+
+Knows: the learned weights, the cut-points, and how a conversation colours its last message. Pure: no clock, no I/O once
+the weights are read. Does not know: the model that will answer, deadlines, or who else has a say (``decision``).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from edge.think.prompt_features import END_TOKENS, POOLED_TOKENS, SMOOTHING, Features, featurize, stride
+from edge.think.prompt_tokens import IDS
+from edge.think.router_weights import LEAST_LOGIT, NUM_INPUTS, NUM_KINDS, WIDTH, Floats, RouterWeights
+
+if TYPE_CHECKING:
+    from edge.chat_types import Message
+
+_ONES = np.ones(POOLED_TOKENS * IDS, np.float32)
+
+Choice = Literal["direct", "unsure", "short", "think"]
+
+
+@dataclass(frozen=True, slots=True)
+class CutPoints:
+    """Scores where the choice changes: direct below ``unsure``, short steps from ``short``, more from ``think`` on.
+
+    In between, from ``better`` on thinking is the better bet, where nobody else can be asked.
+    """
+
+    unsure: float = 0.22
+    short: float = 0.38
+    think: float = 0.6
+    better: float = 0.3
+
+    def choice(self, score: float) -> Choice:
+        """What to do at ``score``."""
+        if score < self.unsure:
+            return "direct"
+        if score < self.short:
+            return "unsure"
+        return "short" if score < self.think else "think"
+
+
+@dataclass(frozen=True, slots=True)
+class LastLayer:
+    """Learned for one model in place of the general score: ``weights`` ``(NUM_INPUTS,) float32`` and a ``bias``."""
+
+    weights: Floats
+    bias: float
+
+
+@dataclass(frozen=True, slots=True)
+class Difficulty:
+    """``score``: the estimated chance, 0 to 1, that an answer without reasoning is wrong; ``choice`` what follows,
+    and ``thinks`` the better bet, sure or not.
+
+    ``kinds`` are the chances of the kinds of prompts. ``earlier`` is the score of the message before, where this one
+    only follows it up.
+    """
+
+    score: float
+    choice: Choice
+    thinks: bool
+    kinds: tuple[float, ...]
+    prompt: str = field(repr=False)
+    earlier: float | None = None
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether the text alone is enough to decide."""
+        return self.choice != "unsure"
+
+    @property
+    def reason(self) -> str:
+        """The first reason and the score, half a sentence; cheap."""
+        from edge.think.router_reasons import first_reason
+
+        doubt = "" if self.is_sure else ", which is not sure"
+        return f"the prompt {first_reason(self)} (difficulty {self.score:.2f}{doubt})"
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Up to four half-sentences that say what speaks most for the score; worked out only now."""
+        from edge.think.router_reasons import find_reasons
+
+        return find_reasons(self)
+
+
+class Router:
+    """``weights`` and ``cuts`` at work; has no state that a prompt could change.
+
+    With a ``last`` layer the score is the chance that thinking pays with the model it was learned for.
+    """
+
+    def __init__(self, weights: RouterWeights, cuts: CutPoints | None = None, last: LastLayer | None = None) -> None:
+        self._weights = weights
+        self._table, self._layer, self._bias = weights.table, weights.layer, weights.bias
+        self._last = last
+        self.cuts = cuts or CutPoints()
+
+    def with_layer(self, last: LastLayer, cuts: CutPoints) -> Router:
+        """The same router, taught one model's outcomes."""
+        return Router(self._weights, cuts, last)
+
+    def route(self, prompt: str | Sequence[Message], history: Sequence[Message] = ()) -> Difficulty:
+        """The difficulty of ``prompt``, or of the last user message in a conversation; any text has one.
+
+        ``history`` is what came before a ``prompt`` that is a text.
+        """
+        text, history = (prompt, history) if isinstance(prompt, str) else _last_message(prompt)
+        features = featurize(text)
+        score, kinds = self._score(features)
+        earlier = None
+        if history and features.follows_up:
+            earlier = self._earlier(history)
+            score = max(score, earlier)
+        return Difficulty(score, self.cuts.choice(score), score >= self.cuts.better, kinds, text, earlier)
+
+    def text_inputs(self, text: str) -> Floats:
+        """What a last layer sees of ``text``, ``(NUM_INPUTS,)``."""
+        return self._inputs(featurize(text))
+
+    def _score(self, features: Features) -> tuple[float, tuple[float, ...]]:
+        """The score and the chances of the kinds; the one-prompt form of ``RouterWeights.mix``."""
+        inputs = self._inputs(features)
+        outputs = inputs @ self._layer
+        outputs += self._bias
+        kinds, wrong = outputs[:NUM_KINDS], outputs[NUM_KINDS:]
+        powers = np.exp(kinds - np.maximum.reduce(kinds))
+        powers *= 1.0 / np.add.reduce(powers)
+        if self._last is None:
+            score = float(powers @ (1.0 / (1.0 + np.exp(-np.maximum(wrong, LEAST_LOGIT)))))
+        else:
+            score = 1.0 / (1.0 + math.exp(-max(float(inputs @ self._last.weights) + self._last.bias, LEAST_LOGIT)))
+        return score, tuple(powers.tolist())
+
+    def _inputs(self, features: Features) -> Floats:
+        """Counts, then the words of the whole, of the head and of the tail, each summed up over its length."""
+        ids, start = features.ids, len(features.counts)
+        count = ids.shape[1]
+        inputs = np.empty(NUM_INPUTS, np.float32)
+        inputs[:start] = features.counts
+        for part in (ids[:, :: stride(count)], ids[:, :END_TOKENS], ids[:, -END_TOKENS:]):
+            words = _ONES[: part.size] @ self._table.take(part.ravel(), axis=0)  # quicker than a sum
+            words *= 1.0 / (part.shape[1] + SMOOTHING)
+            inputs[start : start + WIDTH] = words
+            start += WIDTH
+        return inputs
+
+    def _earlier(self, history: Sequence[Message]) -> float:
+        """The score of the last message of the user in ``history``."""
+        asked = [message.content for message in history if message.role == "user"]
+        return self._score(featurize(asked[-1]))[0] if asked else 0.0
+
+
+def _last_message(messages: Sequence[Message]) -> tuple[str, Sequence[Message]]:
+    """The last text of the user, empty where there is none, and what came before it."""
+    asked = [place for place, message in enumerate(messages) if message.role == "user"]
+    return (messages[asked[-1]].content, messages[: asked[-1]]) if asked else ("", messages)
+
+
+@cache
+def default_router() -> Router:
+    """The router with the weights of the package, read once. Raises BundleError where they are damaged."""
+    return Router(RouterWeights.load())
+
+
+def route(prompt: str | Sequence[Message], history: Sequence[Message] = ()) -> Difficulty:
+    """``Router.route`` of the package's own router."""
+    return default_router().route(prompt, history)

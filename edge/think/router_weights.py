@@ -1,0 +1,72 @@
+"""The router's learned numbers, and the file they are kept in.
+
+Knows: shapes, rounding to bytes, and how outputs become a score. Does not know: prompts, or how it is learned.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.think.prompt_features import NUM_COUNTS, NUM_POOLS
+from edge.think.prompt_tokens import HASH_BITS
+from models.errors import BundleError
+
+Floats = NDArray[np.float32]
+KINDS = ("chat", "text", "story", "school", "exam", "knowledge", "steps", "work")
+NUM_KINDS = len(KINDS)
+LEAST_LOGIT = -30.0
+WIDTH = NUM_KINDS + 1  # numbers that a word has: one for each kind, and one for the difficulty of questions of fact
+NUM_INPUTS = NUM_COUNTS + NUM_POOLS * WIDTH
+TABLE_BYTES = (1 << HASH_BITS) * WIDTH
+NUM_FLOATS = WIDTH + 2 * NUM_KINDS * (NUM_INPUTS + 1)  # steps of the table, layer, bias
+MARK = b"edge router 1\n"  # another number for another meaning of the same shapes
+PATH = Path(__file__).with_name("router_weights.bin")
+
+
+@dataclass(frozen=True, slots=True)
+class RouterWeights:
+    """``table`` ``(65536, WIDTH)`` of words, ``layer`` ``(NUM_INPUTS, 16)``, ``bias`` ``(16,)``; float32.
+
+    The first eight outputs are logits of the kinds, the others of a wrong direct answer to a prompt of that kind.
+    """
+
+    table: Floats
+    layer: Floats
+    bias: Floats
+
+    @staticmethod
+    def mix(outputs: Floats) -> Floats:
+        """``(..., 16)`` outputs to scores ``(...)``: chance of a kind times chance to be wrong there."""
+        kinds = outputs[..., :NUM_KINDS]
+        powers = np.exp(kinds - kinds.max(-1, keepdims=True))
+        wrong = 1.0 / (1.0 + np.exp(-np.maximum(outputs[..., NUM_KINDS:], LEAST_LOGIT)))
+        return np.asarray((powers * wrong).sum(-1) / powers.sum(-1), np.float32)
+
+    def save(self, path: Path) -> None:
+        """Write the weights, each column of the table rounded to 255 steps, behind a mark. Raises OSError."""
+        steps = (np.maximum(np.abs(self.table).max(0), 1e-9) / 127).astype("<f4")
+        table = np.round(self.table / steps).astype(np.int8)
+        parts = (table, steps, self.layer.astype("<f4"), self.bias.astype("<f4"))
+        path.write_bytes(MARK + b"".join(part.tobytes() for part in parts))
+
+    @staticmethod
+    def load(path: Path = PATH) -> RouterWeights:
+        """Read what ``save`` wrote. Raises BundleError for a file that is missing, damaged or of another version."""
+        try:
+            data = path.read_bytes()
+        except OSError as exc:
+            raise BundleError(
+                f"The router's weights {path} cannot be read ({exc}); install the package again."
+            ) from exc
+        if not data.startswith(MARK) or len(data) != len(MARK) + TABLE_BYTES + 4 * NUM_FLOATS:
+            raise BundleError(
+                f"The router's weights {path} are damaged or of another version; install the package again."
+            )
+        table = np.frombuffer(data, np.int8, TABLE_BYTES, len(MARK)).reshape(-1, WIDTH)
+        floats = np.frombuffer(data, "<f4", NUM_FLOATS, len(MARK) + TABLE_BYTES).astype(np.float32)
+        steps, layer, bias = np.split(floats, [WIDTH, WIDTH + 2 * NUM_KINDS * NUM_INPUTS])
+        return RouterWeights(table * steps, layer.reshape(NUM_INPUTS, 2 * NUM_KINDS), bias)

@@ -1,0 +1,246 @@
+"""``edge calibrate``: right answers, resumed rows, goals, refusals, and what is kept where."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import pytest
+
+from edge.calibrate import CalibrationPrompt, Measurement, Outcome, is_right, pass_rates, read_prompts
+from edge.calibrate_fit import Goal, area, choose_cut, curve, fit_refit, read_goal
+from edge.calibrated import calibration_key, find_refit, forget_refit, keep_refit, write_copy
+from edge.chat_types import AnswerOptions
+from edge.cli_calibrate import default_prompts
+from edge.engine import Engine, load
+from edge.model_source import embedded_bundle_path
+from edge.think.decision import decide, decide_by_probe
+from edge.think.logistic import cross_fitted, fit_standardized, sigmoid
+from edge.think.probe import FirstToken, Probe, read_signals
+from edge.think.refit import Refit
+from edge.think.router import route
+from models.bundle import open_bundle, verify_bundle
+from models.errors import BundleError, UsageError
+
+
+def sums(count: int, seed: int = 1) -> tuple[list[str], list[Outcome]]:
+    """Sums of which the long ones need thinking, as the outcomes of a model that knows its limits."""
+    rng, texts, outcomes = Random(seed), [], []
+    for place in range(count):
+        num_steps = rng.choice((1, 1, 3, 4))
+        texts.append("+".join(str(rng.randint(2, 60)) for _ in range(num_steps + 1)) + "=?")
+        is_hard = num_steps > 1
+        first = (2.0, 0.1, -2.0, 0.0) if is_hard else (0.1, 4.0, -0.1, 0.0)
+        outcomes.append(Outcome(str(place), 0.1 if is_hard else 1.0, 1.0, 5.0, 40.0, 0.1, 0.8, first))
+    return texts, outcomes
+
+
+@pytest.fixture(scope="module")
+def refit() -> Refit:
+    return fit_refit(*sums(200), Goal())
+
+
+@pytest.mark.parametrize(
+    ("answer", "reference", "is_it"),
+    [
+        ("5", "5 apples", True),
+        ("The answer is 1,250.", "1250", True),
+        ("3+4 is 7", "7", True),
+        ("7 or 8", "7", False),
+        ("8：05", "8:05", True),
+        ("", "5", False),
+        ("Paris.", "paris", True),
+        ("Not Paris", "Paris", False),
+    ],
+)
+def test_an_answer_is_right_by_what_it_says(answer: str, reference: str, is_it: bool) -> None:
+    """A unit or a full stop must not turn a right answer into a wrong one."""
+    assert is_right(answer, reference) is is_it
+
+
+def test_without_a_reference_the_majority_of_thoughts_is_right() -> None:
+    """A mode that agreed only with itself would win every prompt."""
+    assert pass_rates({"off": ["7", "8"], "on": ["8", "so 8", "9"]}, None) == {"off": 0.5, "on": pytest.approx(2 / 3)}
+    assert pass_rates({"off": ["7"], "on": [""]}, None) == {"off": 0.0, "on": 0.0}
+
+
+def test_prompts_are_read_with_and_without_references(tmp_path: Path) -> None:
+    """A reference that was dropped in silence would be replaced by a majority."""
+    path = tmp_path / "prompts.jsonl"
+    path.write_text('"hello"\n\n{"prompt": "2+3=?", "reference": 5}\n', encoding="utf-8")
+    first, second = read_prompts(path)
+    assert (first.reference, second.reference, second.messages[0].content) == (None, "5", "2+3=?")
+    assert first.identity != second.identity
+    path.write_text('{"prompt": "x"}\n{"promt": "y"}\n', encoding="utf-8")
+    with pytest.raises(UsageError, match="Line 2"):
+        read_prompts(path)
+    with pytest.raises(UsageError, match="cannot be read"):
+        read_prompts(tmp_path / "missing.jsonl")
+    (tmp_path / "cut.jsonl.gz").write_bytes(gzip.compress(b'"hello"')[:12])
+    with pytest.raises(UsageError, match="cannot be read"):
+        read_prompts(tmp_path / "cut.jsonl.gz")
+
+
+def test_the_shipped_prompts_have_references() -> None:
+    """Without a file of one's own, ``edge calibrate`` must work as it is."""
+    prompts = read_prompts(default_prompts())
+    assert len(prompts) >= 1000 and all(prompt.reference for prompt in prompts)
+
+
+@pytest.mark.parametrize("text", ["accuracy=1%", "tokens=0%", "tokens=many", "tokens=120%", "accuracy-loss=-1%", ""])
+def test_a_goal_that_says_nothing_is_refused(text: str) -> None:
+    """An hour of measuring must not end in a complaint about the goal."""
+    with pytest.raises(UsageError, match=r"accuracy-loss=0\.5%"):
+        read_goal(text)
+
+
+def test_goals_choose_along_the_curve() -> None:
+    """``tokens=50%`` must keep the budget, ``accuracy-loss`` the accuracy."""
+    assert read_goal("accuracy-loss=0.5%") == Goal("accuracy-loss", 0.005)
+    _, outcomes = sums(300)
+    chances = np.array([0.9 if one.off_rate < 0.5 else 0.1 for one in outcomes])
+    points = curve(chances, outcomes)
+    assert points[0].thinking_rate == 1.0 and points[-1].thinking_rate == 0.0
+    best = choose_cut(chances, outcomes, Goal("accuracy-loss", 0.0))
+    assert best.accuracy == 1.0 and best.tokens < points[0].tokens
+    half = choose_cut(chances, outcomes, Goal("tokens", 0.5))
+    assert half.tokens <= 0.5 * points[0].tokens
+    assert area(points) > area(curve(np.random.default_rng(0).random(300), outcomes))
+
+
+def test_what_was_learned_tells_hard_from_easy(refit: Refit) -> None:
+    """The last layer must speak for this model: the general router knows nothing of its limits."""
+    router = refit.router()
+    easy, hard = router.route("12+7=?"), router.route("31+8+22+17+5=?")
+    assert easy.score < 0.3 < 0.7 < hard.score and hard.thinks and not easy.thinks
+    assert (
+        refit.probe.chance(0.5, FirstToken(2.0, 0.1, -2.0)) > 0.5 > refit.probe.chance(0.5, FirstToken(0.1, 4.0, -0.1))
+    )
+    assert refit.report["prompts"] == 200
+
+
+def test_too_little_data_is_refused_politely() -> None:
+    """A layer fitted to a handful of outcomes would look like knowledge."""
+    texts, outcomes = sums(40)
+    with pytest.raises(UsageError, match="fewer than 60"):
+        fit_refit(texts, outcomes, Goal())
+    texts, outcomes = sums(120)
+    same = [replace(one, off_rate=1.0, on_rate=1.0) for one in outcomes]
+    with pytest.raises(UsageError, match="thinking pays on 0 only"):
+        fit_refit(texts, same, Goal())
+
+
+def test_a_refit_survives_its_json_and_a_damaged_one_is_none(refit: Refit, state_path: Path) -> None:
+    """State may be deleted or cut off at any time; an answer must not fail for it."""
+    again = Refit.from_json(json.loads(json.dumps(refit.to_json())))
+    text = "31+8+22=?"
+    assert again.router().route(text).score == pytest.approx(refit.router().route(text).score, abs=1e-6)
+    assert (again.cuts, again.probe) == (refit.cuts, refit.probe)
+    path = keep_refit("model", refit)
+    assert path.is_relative_to(state_path) and find_refit("model", None) is not None
+    path.write_text(json.dumps({**refit.to_json(), "weights": [1.0]}))
+    assert find_refit("model", None) is None
+    path.write_text("{")
+    assert find_refit("model", None) is None
+    assert forget_refit("model") and not forget_refit("model")
+
+
+def test_a_copy_of_the_bundle_brings_it_along(refit: Refit, tmp_path: Path) -> None:
+    """A bundle is hashed: a file that was slipped in would make ``verify`` fail."""
+    source = open_bundle(embedded_bundle_path())
+    copy = write_copy(source, tmp_path / "copy", refit)
+    assert verify_bundle(copy.path).manifest.name == source.manifest.name
+    with load(copy.path, num_threads=1, context_size=256) as engine:
+        assert engine.model.refit is not None
+        answer = engine.answer("31+8+22+17+5=?", AnswerOptions(temperature=0.0))
+    assert (answer.decision.source, answer.decision.think) in (("router", True), ("probe", True))
+    with pytest.raises(BundleError, match="exists already"):
+        write_copy(source, tmp_path / "copy", refit)
+
+
+def test_measuring_goes_on_where_it_was(tmp_path: Path) -> None:
+    """Hours on a slow board must not be lost to a power cut."""
+    prompts = read_prompts(default_prompts())[:4]
+    told: list[tuple[int, int]] = []
+    with load(num_threads=1, context_size=512) as engine:
+        measurement = Measurement(engine, tmp_path / "rows.jsonl", 1, 200)
+        first = measurement.run(prompts[:2], lambda done, count: told.append((done, count)))
+        with (tmp_path / "rows.jsonl").open("a") as rows:
+            rows.write('{"answers": 1, "ident')
+        rows_before = (tmp_path / "rows.jsonl").read_text()
+        (tmp_path / "rows.jsonl").write_text(rows_before + "\n")
+        told.clear()
+        again = measurement.run(prompts, lambda done, count: told.append((done, count)))
+    assert again[:2] == first and told[-1] == (2, 2)
+    assert all(len(one.signals) == 4 and one.on_tokens > one.off_tokens > 0 for one in again)
+
+
+def test_looking_ahead_leaves_the_answers_as_they_are() -> None:
+    """The probe's pass shares the cache with the answer; a token left behind would change it."""
+    with load(num_threads=1, context_size=512) as engine:
+        messages = CalibrationPrompt.of("38*47-5+12=?").messages
+        before = engine.answer(messages, AnswerOptions(think="on", temperature=0.0)).raw
+        first = engine.look_ahead(messages)
+        assert first is not None and first.entropy >= 0.0 and first.margin >= 0.0 >= first.top
+        assert engine.answer(messages, AnswerOptions(think="on", temperature=0.0)).raw == before
+
+
+def test_the_probe_decides_only_where_the_router_is_unsure(refit: Refit) -> None:
+    """Stage two costs a pass; where the text is enough it must not be asked."""
+    unsure = replace(refit, cuts=replace(refit.cuts, unsure=0.0, short=1.1, think=1.1, better=0.5))
+    with load(num_threads=1, context_size=512) as engine:
+        engine.model = replace(engine.model, refit=unsure)
+        assert engine.answer("12+7=?", AnswerOptions(temperature=0.0)).decision.source == "probe"
+        engine.model = replace(
+            engine.model, refit=replace(refit, cuts=replace(refit.cuts, unsure=1.1, short=1.1, think=1.1))
+        )
+        decision = engine.answer("12+7=?", AnswerOptions(temperature=0.0)).decision
+    assert (decision.source, decision.think) == ("router", False)
+
+
+def test_first_token_figures_are_the_textbook_ones() -> None:
+    """Entropy of a half-half choice is the log of two, its margin nothing."""
+    even = read_signals(np.array([3.0, 3.0, -50.0], np.float32))
+    assert even.entropy == pytest.approx(np.log(2), abs=1e-6)
+    assert (even.margin, even.top) == (pytest.approx(0.0), pytest.approx(-np.log(2), abs=1e-6))
+    with pytest.raises(ValueError, match="5 weights"):
+        Probe.from_json({"weights": [1.0], "bias": 0.0, "cut": 0.5})
+
+
+def test_who_decides_and_in_which_order() -> None:
+    """What was asked comes first; a judge gives way only to a router that was taught its model's outcomes."""
+    sure, unsure = route("Hello there"), replace(route("Hello there"), choice="unsure", thinks=True)
+    judged = {"has_judge": True, "default_think": False}
+    assert decide("on", **judged, difficulty=sure).source == "asked"
+    assert decide("auto", **judged, difficulty=None).think is None
+    assert decide("auto", **judged, difficulty=unsure).source == "judge"
+    for thinks, habit in ((False, False), (False, True), (True, False)):
+        bet = replace(unsure, thinks=thinks)
+        found = decide("auto", has_judge=False, default_think=habit, difficulty=bet)
+        assert (found.think, found.source) == (thinks or habit, "router")
+    assert decide("auto", **judged, difficulty=sure).source == "router"
+    probe = Probe((0.0, 1.0, 0.0, 0.0, 0.0), 0.0, 0.5)
+    assert decide_by_probe(probe, unsure, FirstToken(3.0, 0.0, -1.0)).think is True
+    assert decide_by_probe(probe, unsure, FirstToken(-3.0, 0.0, -1.0)).source == "probe"
+
+
+def test_cross_fitting_never_sees_its_own_rows() -> None:
+    """Chances of rows that were learned from would look far too good."""
+    rng = np.random.default_rng(0)
+    noise, labels = rng.standard_normal((80, 60)), (rng.random(80) < 0.5).astype(float)
+    found, bias = fit_standardized(noise, labels, 0.1)
+    own, crossed = sigmoid(noise @ found + bias), cross_fitted(noise, labels, 0.1, 0)
+    assert ((own > 0.5) == labels).mean() > 0.9
+    assert ((crossed > 0.5) == labels).mean() < 0.7
+
+
+def test_an_engine_without_a_refit_is_left_to_its_judge() -> None:
+    """The shipped router was taught by other models; spark's own judge knows better."""
+    with load(num_threads=1, context_size=256) as engine:
+        assert isinstance(engine, Engine) and engine.model.refit is None
+        assert engine.answer("2+3=?", AnswerOptions(temperature=0.0)).decision.source == "judge"
+        assert calibration_key("a", engine.model.path, "hipo") != calibration_key("b", engine.model.path, "hipo")

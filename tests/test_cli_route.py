@@ -1,0 +1,72 @@
+"""``edge route``: one prompt, a file of prompts, and wrong use in one sentence."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from edge.cli import app, run
+
+
+def edge(*arguments: str) -> int:
+    return run(app, "edge", list(arguments))
+
+
+def test_a_prompt_is_routed_in_words(capsys: pytest.CaptureFixture[str]) -> None:
+    """The decision, the chance, the reasons and the time, each on sight."""
+    assert edge("route", "Prove", "that", "the square root of 2 is irrational.") == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("think") and "would be wrong with a chance of" in shown
+    assert "- the prompt " in shown and "microseconds" in shown
+
+
+def test_a_prompt_is_routed_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
+    """A key that is missing would break who reads it."""
+    assert edge("route", "--json", "你好") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert set(found) == {"choice", "think", "sure", "probability", "reasons", "microseconds"}
+    assert (found["choice"], found["think"]) == ("direct", False)
+
+
+def test_a_file_is_routed_line_by_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One wrong line must not cost the others, and must not pass for success either."""
+    path = tmp_path / "prompts.jsonl"
+    conversation = {"messages": [{"role": "user", "content": "Prove Fermat's little theorem by induction."},
+        {"role": "assistant", "content": "..."}, {"role": "user", "content": "why?"}]}  # fmt: skip
+    path.write_text("\n".join(['"hello"', "nonsense", json.dumps(conversation)]), encoding="utf-8")
+    assert edge("route", "--jsonl", str(path)) == 1
+    first, second, third = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (first["line"], first["choice"]) == (1, "direct")
+    assert second["line"] == 2 and "Line 2" in second["error"]
+    assert third["think"] and "follows up" in third["reasons"][0]
+
+
+@pytest.mark.parametrize("arguments", [(), ("--jsonl", "a.jsonl", "hello"), ("--jsonl", "no/such/file")])
+def test_wrong_use_is_one_sentence(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    """A traceback for a missing prompt would scare people off."""
+    assert edge("route", *arguments) == 2
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--goal", "best"), "accuracy-loss"),
+        (("--replace",), "--into"),
+        (("--prompts", "no/such/file"), "cannot be read"),
+        (("--limit", "10"), "fewer than 60"),
+    ],
+)
+def test_calibrate_refuses_early(arguments: tuple[str, ...], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """What cannot work must be said before the measuring, not after it."""
+    assert edge("calibrate", *arguments) == 2
+    error = capsys.readouterr().err
+    assert words in error and len(error.strip().splitlines()) == 1
+
+
+def test_calibrate_forgets(capsys: pytest.CaptureFixture[str]) -> None:
+    """There must be a way back to the model's own judge."""
+    assert edge("calibrate", "--forget") == 0
+    assert "Nothing was learned" in capsys.readouterr().out
