@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import platform
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -50,7 +51,8 @@ def rank_backends(
 
     Nothing is timed where there is one alone, nor where the weights are large; ``times_all`` times those, and anew.
     """
-    names = [name for name, row in BACKENDS.items() if row.weights_role in source.weights]
+    fitting = [name for name, row in BACKENDS.items() if row.weights_role in source.weights]
+    names = [name for name in fitting if BACKENDS[name].simulated_on != platform.machine()] or fitting
     if len(names) == 1:
         return (Candidate(names[0], "the only one that this model has weights for"),)
     key = _key(source, names, options)

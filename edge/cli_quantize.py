@@ -54,19 +54,20 @@ HeldOut = Annotated[int | None, typer.Option("--held-out", help="Windows to meas
 FileFormats = Annotated[
     list[str] | None,
     typer.Option(
-        "--format", metavar="gguf|onnx|awq", help="What to write; may be given several times. [default: gguf]"
+        "--format", metavar="gguf|onnx|awq|npu", help="What to write; may be given several times. [default: gguf]"
     ),
 ]
-Target = Annotated[
-    str | None,
+Targets = Annotated[
+    list[str] | None,
     typer.Option(
         "--target",
-        metavar="rk3588",
-        help="Instead, write what Rockchip's converter needs to make an 8-bit model for this chip's NPU.",
+        metavar="qnn-v73|qnn-v75|rk3588",
+        help="Compile for a Qualcomm NPU as well; may be given several times. Or, instead of int4 files, write what "
+        "Rockchip's converter needs to make an 8-bit model for this chip's NPU.",
     ),
 ]
 
-TARGETS = ("rk3588",)
+RK_TARGET = "rk3588"
 _CALIBRATED_ONLY = ("refine", "windows", "window_tokens", "held_out")
 
 
@@ -88,7 +89,7 @@ def quantize(
     window_tokens: WindowTokens = None,
     held_out: HeldOut = None,
     file_formats: FileFormats = None,
-    target: Target = None,
+    targets: Targets = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace a bundle that is there already.")] = False,
 ) -> int:
     """Turn a checkpoint into an int4 bundle; one that is int4 already keeps its codes. A killed run can be repeated."""
@@ -103,10 +104,10 @@ def quantize(
         source, origin, name = fetched.path, f"{hub} at {fetched.revision}", name or hub.repository.split("/")[1]
     given: dict[str, Any] = {"bits": bits, "method": method, "refine": refine, "group_size": group_size}
     given |= {"asymmetric": asymmetric, "windows": windows, "window_tokens": window_tokens, "held_out": held_out}
-    given |= {"file_formats": file_formats}
-    if target is not None:
+    given |= {"file_formats": file_formats, "targets": targets}
+    if targets is not None and RK_TARGET in targets:
         return prepare_for_chip(
-            target, source, bundle, given | {"wide": wide}, name=name, dialect_name=dialect, origin=origin,
+            source, bundle, given | {"wide": wide}, name=name, dialect_name=dialect, origin=origin,
             calibration=calibration, replace=replace,
         )  # fmt: skip
     made = make_bundle(
@@ -122,19 +123,16 @@ def quantize(
     return 0
 
 
-def prepare_for_chip(target: str, source: Path, out: Path, given: dict[str, Any], **options: Any) -> int:
-    """quantize.rk_target.write_rk3588_folder; of the options of a recipe none may be ``given``: the chip has its own.
-
-    Raises UsageError for a chip that is not known.
-    """
+def prepare_for_chip(source: Path, out: Path, given: dict[str, Any], **options: Any) -> int:
+    """quantize.rk_target.write_rk3588_folder; none of a recipe's options may be ``given``: the chip has its own."""
     from quantize.rk_target import write_rk3588_folder
 
-    if target not in TARGETS:
-        raise UsageError(f"There is no target {target!r}; use {' or '.join(TARGETS)}.")
+    if given["targets"] == [RK_TARGET]:
+        del given["targets"]
     if asked := [name for name, value in given.items() if value is not None]:
-        flag = {"file_formats": "format"}.get(asked[0], asked[0].replace("_", "-"))
+        flag = {"file_formats": "format", "targets": "target"}.get(asked[0], asked[0].replace("_", "-"))
         raise UsageError(
-            f"--{flag} has no effect with --target {target}, whose converter rounds to 8 bits; leave it out."
+            f"--{flag} has no effect with --target {RK_TARGET}, whose converter rounds to 8 bits; leave it out."
         )
     made = write_rk3588_folder(source, out, **options)
     typer.echo(f"{made.path}: what Rockchip's converter needs; {made.path / 'README.md'} says how to go on.")
@@ -200,8 +198,11 @@ def recipe_options(
     """
     options = {name: value for name, value in given.items() if value is not None}
     options.setdefault("method", "awq" if is_float and options.get("bits") != 32 else "rtn")
-    if "file_formats" in options:
-        options["file_formats"] = tuple(options["file_formats"])
+    if "targets" in options:
+        options.setdefault("file_formats", ("gguf", "npu"))
+    for name in ("file_formats", "targets"):
+        if name in options:
+            options[name] = tuple(options[name])
     if wide is not None:
         options["wide"] = () if wide == "none" else tuple(wide.split(","))
     if options["method"] == "rtn":

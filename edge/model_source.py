@@ -41,9 +41,10 @@ class ModelSource:
     def weights_path(self, role: str) -> Path:
         """The weights of this role. Raises BundleError when there are none."""
         if role not in self.weights:
+            file_format = role.partition("_")[0]
             raise BundleError(
                 f"The model {self.name!r} has no {role} weights, only {', '.join(self.weights)}; make the bundle again "
-                f"with `edge quantize CHECKPOINT BUNDLE --format {role}`, or choose another backend."
+                f"with `edge quantize CHECKPOINT BUNDLE --format {file_format}`, or choose another backend."
             )
         return self.weights[role]
 

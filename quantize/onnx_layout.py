@@ -32,12 +32,15 @@ class OnnxRows:
     zeros: NDArray[np.uint8] | None
 
 
-def onnx_rows(rows: Int4Tensor | Int8Tensor) -> OnnxRows:
-    """``rows`` in their new order. Exact: codes stay, a group that is no block is several, float32 holds any scale."""
+def onnx_rows(rows: Int4Tensor | Int8Tensor, largest_block: int = LARGEST_BLOCK) -> OnnxRows:
+    """``rows`` in their new order. Exact: codes stay, a group that is no block is several, float32 holds any scale.
+
+    ``largest_block``: of 4-bit rows.
+    """
     if isinstance(rows, Int8Tensor):
         codes = rows.codes.view(np.uint8) ^ np.uint8(INT8_ZERO)  # adds 128 to a signed byte
         return OnnxRows(8, GROUP_SIZE, codes, rows.scales.astype(np.float32), None)
-    block = block_of(rows.group_size)
+    block = block_of(rows.group_size, largest_block)
     repeats = rows.group_size // block
     return OnnxRows(
         bits=4,
@@ -48,9 +51,9 @@ def onnx_rows(rows: Int4Tensor | Int8Tensor) -> OnnxRows:
     )
 
 
-def block_of(group_size: int) -> int:
-    """The largest block that the operators take and that divides ``group_size``, a multiple of 32."""
-    return min(group_size & -group_size, LARGEST_BLOCK)
+def block_of(group_size: int, largest: int = LARGEST_BLOCK) -> int:
+    """The largest block up to ``largest``, a power of two, that divides ``group_size``, a multiple of 32."""
+    return min(group_size & -group_size, largest)
 
 
 def pack_pairs(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -17,6 +17,7 @@ from models.errors import BundleError
 from models.files import disk_reason
 from models.manifest import Manifest
 from models.spec import TensorPlace
+from quantize.ahead import check_compiler, compile_graphs, compiled_roles
 from quantize.budget import widen_within
 from quantize.calibrate import read_calibration_text
 from quantize.calibrated import CalibratedTensors, calibrate_blocks, calibration_report
@@ -58,6 +59,7 @@ def quantize_checkpoint(
     formats = plan_formats(checkpoint.spec, recipe, checkpoint.packed)
     # a budget that is too small, and a format that cannot hold what it widens, are told before the work
     check_tensors(recipe.file_formats, widen_within(formats, {}, recipe.bits) if recipe.has_budget else formats)
+    check_compiler(recipe.targets)
     identity = identify(checkpoint, name, dialect_name, origin)
     if recipe.method == "rtn":
         chunks_of = partial(stored_chunks, checkpoint, recipe=recipe)
@@ -102,6 +104,7 @@ def _write(
                     errors.add(place.gguf_name, rows, stored)
                     writer.add(place, stored)
             writer.finish()
+        compile_graphs(folder, recipe.targets)
         return identity.manifest(
             checkpoint.spec,
             _recipe_record(checkpoint, recipe),
@@ -109,7 +112,7 @@ def _write(
             {**report, "parts": part_report(formats, errors)},
         )
 
-    roles = {TOKENIZER_NAME: "tokenizer"} | roles_of(recipe.file_formats)
+    roles = {TOKENIZER_NAME: "tokenizer"} | roles_of(recipe.file_formats) | compiled_roles(recipe.targets)
     return write_bundle(out, roles, fill, report_page, replace=replace)
 
 
@@ -136,4 +139,5 @@ def _recipe_record(checkpoint: Checkpoint, recipe: QuantRecipe) -> dict[str, Any
         "symmetric": packing.is_symmetric,
         "wide": recipe.wide,
         "file_formats": recipe.file_formats,
+        **({"targets": recipe.targets} if recipe.targets else {}),
     }

@@ -15,7 +15,8 @@ from quantize.int4 import ScaleChoice
 
 Method = Literal["rtn", "awq"]
 Refinement = Literal["none", "gptq"]
-FileFormat = Literal["gguf", "onnx", "awq"]
+FileFormat = Literal["gguf", "onnx", "awq", "npu"]
+Target = Literal["qnn-v73", "qnn-v75"]  # a kind of chip that the graphs of npu are compiled for
 
 LEAST_BITS, MOST_BITS = 4.5, 8.5  # a weight of Q4_0 and of Q8_0, scales counted
 
@@ -31,7 +32,8 @@ class QuantRecipe:
     ``method`` rtn rounds to nearest (``scale``: see quantize.int4.quantize_symmetric); awq also scales and clips for
     what the layers read on a calibration text, of ``windows`` windows of ``window_tokens`` tokens, trying ``grid``
     scales, and ``refine`` gptq then feeds errors back. ``held_out`` windows are kept to measure the result on.
-    ``file_formats``: what the bundle holds the same weights in, see quantize.writers.
+    ``file_formats``: what the bundle holds the same weights in, see quantize.writers. ``targets``: what the format npu
+    is compiled for as well, see quantize.ahead.
     Raises UsageError for a value that cannot be honoured.
     """
 
@@ -47,6 +49,7 @@ class QuantRecipe:
     window_tokens: int = 512
     held_out: int = 2
     file_formats: tuple[FileFormat, ...] = ("gguf",)
+    targets: tuple[Target, ...] = ()
 
     def __post_init__(self) -> None:
         if self.bits not in (4, 32) and not LEAST_BITS <= self.bits <= MOST_BITS:
@@ -68,6 +71,11 @@ class QuantRecipe:
                 raise UsageError(f"The format {file_format!r} is unknown; use {' or '.join(get_args(FileFormat))}.")
         if not self.file_formats or len(set(self.file_formats)) < len(self.file_formats):
             raise UsageError(f"The formats are {', '.join(self.file_formats) or 'none'}; name one or more, each once.")
+        for target in self.targets:
+            if target not in get_args(Target):
+                raise UsageError(f"There is no target {target!r}; use {', '.join(get_args(Target))} or rk3588.")
+        if self.targets and ("npu" not in self.file_formats or len(set(self.targets)) < len(self.targets)):
+            raise UsageError(f"The targets are {', '.join(self.targets)}; name each once, beside the format npu.")
         known = {row.role for family in FAMILIES.values() for row in family.rows if row.kind != "norm"}
         if unknown := sorted(set(self.wide) - known):
             raise UsageError(f"wide names the role {unknown[0]!r}; use roles among {', '.join(sorted(known))}.")
@@ -82,4 +90,6 @@ class QuantRecipe:
         record = asdict(self)
         for name in () if self.method == "awq" else ("refine", "grid", "windows", "window_tokens", "held_out"):
             del record[name]
+        if not self.targets:
+            del record["targets"]
         return record

@@ -57,6 +57,17 @@ def test_formats_may_be_several() -> None:
     assert QuantRecipe(**options).file_formats == ("gguf",)
 
 
+def test_a_target_brings_its_format() -> None:
+    """What is compiled for a chip is the format npu; a target beside other formats only would do nothing."""
+    options = recipe_options({"targets": ["qnn-v75"]}, wide=None, calibration=None, is_float=True)
+    assert QuantRecipe(**options).file_formats == ("gguf", "npu")
+    given: dict[str, Any] = {"targets": ["qnn-v75"], "file_formats": ["gguf"]}
+    with pytest.raises(UsageError, match="beside the format npu"):
+        QuantRecipe(**recipe_options(given, wide=None, calibration=None, is_float=True))
+    with pytest.raises(UsageError, match="no target 'qnn-v1'; use qnn-v73, qnn-v75 or rk3588"):
+        QuantRecipe(file_formats=("npu",), targets=("qnn-v1",))  # type: ignore[arg-type]
+
+
 def test_progress_says_what_is_left() -> None:
     assert progress_text(0, 32, "block 0", None) == "1/32 block 0"
     assert progress_text(2, 32, "block 2", 300.0) == "3/32 block 2, about 5 minutes left"

@@ -18,7 +18,7 @@ from tiny_checkpoints import SPECIAL, tiny_weights, write_tiny_checkpoint
 from models.checkpoint import open_checkpoint
 from models.errors import UsageError
 from models.spec import TensorPlace
-from quantize import onnx_writer
+from quantize import onnx_data, onnx_writer
 from quantize.int4 import Int4Tensor
 from quantize.onnx_writer import OnnxWriter
 from quantize.pipeline import quantize_checkpoint
@@ -85,7 +85,7 @@ def test_int4_sources_keep_their_codes(
 
 def test_a_data_file_may_be_of_any_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every array begins at a multiple of a gigabyte (the file has holes): a 32-bit offset would wrap around."""
-    monkeypatch.setattr(onnx_writer, "_ALIGNMENT", 1 << 30)
+    monkeypatch.setattr(onnx_data, "_ALIGNMENT", 1 << 30)
     folder = write_small_model(tmp_path)
     assert (folder / "model.onnx.data").stat().st_size > 16 << 30
     model = OnnxModel(folder / "model.onnx")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from models.errors import UsageError
+from models.qnn_chips import QNN_MODULE, QNN_REQUIREMENT
 
 if TYPE_CHECKING:
     import numpy as np
@@ -118,7 +119,8 @@ class BackendRow:
     """Where a backend's class is, what installs its package, and the role of the bundle file with its weights.
 
     ``package`` is the name that is imported, None for a library that no package brings. ``offloads``: it takes
-    ``BackendOptions.gpu_layers``.
+    ``BackendOptions.gpu_layers``. ``simulated_on``: the platform.machine() where a simulator stands in for the
+    device, which there is used where it is named and never chosen.
     """
 
     module: str
@@ -127,6 +129,7 @@ class BackendRow:
     weights_role: str
     package: str | None = None
     offloads: bool = False
+    simulated_on: str | None = None
 
 
 # In the order of choice where nothing else is known.
@@ -144,6 +147,14 @@ BACKENDS: dict[str, BackendRow] = {
     ),
     "rkllm": BackendRow(
         "edge.backends.rkllm", "RkllmBackend", "copy librkllmrt.so 1.3.0 from Rockchip's rknn-llm to /usr/lib", "rkllm"
+    ),
+    "qnn": BackendRow(
+        "edge.backends.qnn",
+        "QnnBackend",
+        f"pip install '{ONNX_REQUIREMENT}' '{QNN_REQUIREMENT}'",
+        "npu_decode",
+        QNN_MODULE,
+        simulated_on="x86_64",
     ),
 }
 

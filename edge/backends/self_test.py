@@ -18,14 +18,17 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Literal
 
-from edge.backends import llama_library, onnx_session
+from edge.backends import llama_library, npu_session, onnx_session
+from edge.backends.npu_device import NpuDevice
 from edge.machine import machine_key
 from edge.model_source import find_model
 from edge.state import read_state, write_state
 from models.errors import BackendError, BundleError, EdgeError
+from models.qnn_chips import QNN_REQUIREMENT
 
 Mode = Literal["normal", "safe"]
 RunChild = Callable[[Path, Mode], str]
@@ -87,7 +90,24 @@ ONNX = Trial(
     remedy=onnx_session.REINSTALL,
     safe_mode_loss=None,
 )
-TRIALS = {trial.backend: trial for trial in (LLAMA_CPP, ONNX)}
+
+
+def _device(module: str, name: str) -> NpuDevice:
+    """A device whose module imports this one."""
+    found: NpuDevice = getattr(import_module(module), name)
+    return found
+
+
+QNN = Trial(
+    backend="qnn",
+    library="Qualcomm's provider",
+    library_folder=lambda: _device("edge.backends.qnn", "HTP").package_folder(),
+    evaluate=lambda path, mode: npu_session.try_out(path, _device("edge.backends.qnn", "HTP")),
+    weights_role="npu_decode",
+    remedy=f"pip install --force-reinstall '{QNN_REQUIREMENT}'",
+    safe_mode_loss=None,
+)
+TRIALS = {trial.backend: trial for trial in (LLAMA_CPP, ONNX, QNN)}
 
 
 def choose_mode(model_path: Path, run: RunChild | None = None, trial: Trial = LLAMA_CPP) -> SelfTest:

@@ -1,0 +1,87 @@
+"""Plugin providers of ONNX Runtime that run a whole graph, and the settings that keep it from running elsewhere.
+
+Knows: how a plugin is found and registered, what its device wants to be told. Does not know: graphs or tokens.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from edge.backends.onnx_session import CPU_PROVIDER, SILENT, first_line, load_runtime, runtime_errors
+from models.errors import BackendError
+
+
+@dataclass(frozen=True, slots=True)
+class NpuDevice:
+    """A provider: its name, the Python module that brings its library, and the command that installs both.
+
+    ``is_chosen`` picks among the devices that the provider offers, from their metadata; ``options`` are what the
+    provider is told, asked for when a model is opened (both may raise UsageError or BackendError).
+    """
+
+    provider: str
+    module: str
+    install: str
+    is_chosen: Callable[[Mapping[str, str]], bool]
+    options: Callable[[], dict[str, str]]
+
+    def package_folder(self) -> Path:
+        """Where the plugin is installed, found without loading it. Raises BackendError where it is not."""
+        spec = importlib.util.find_spec(self.module)
+        if spec is None or not spec.submodule_search_locations:
+            raise BackendError(f"{self.module} is not installed; run: {self.install}")
+        return Path(next(iter(spec.submodule_search_locations)))
+
+    def session_options(self, num_threads: int) -> Any:
+        """Options under which a graph runs whole on this device or is not loaded at all.
+
+        Raises BackendError where the plugin is missing or offers no such device.
+        """
+        runtime = load_runtime()
+        self._register()
+        devices = [
+            device
+            for device in runtime.get_ep_devices()
+            if device.ep_name == self.provider and self.is_chosen(dict(device.ep_metadata))
+        ]
+        if not devices:
+            raise BackendError(f"{self.provider} finds no device of the kind asked for here; use another backend.")
+        options = plain_options(num_threads)
+        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+        options.add_provider_for_devices(devices[:1], self.options())
+        return options
+
+    def _register(self) -> None:
+        """Once in a process: a second registration is an error."""
+        self.package_folder()
+        broken: tuple[type[Exception], ...] = (ImportError, AttributeError, OSError, *runtime_errors())
+        try:
+            library_path = str(import_module(self.module).get_library_path())
+            if not any(device.ep_name == self.provider for device in load_runtime().get_ep_devices()):
+                load_runtime().register_execution_provider_library(self.provider, library_path)
+        except broken as exc:
+            raise BackendError(
+                f"{self.module} cannot be loaded ({first_line(exc)}); install it again with: {self.install}"
+            ) from exc
+
+
+def plain_options(num_threads: int) -> Any:
+    """Session options that keep quiet and keep a record of where every node runs."""
+    options = load_runtime().SessionOptions()
+    options.intra_op_num_threads = num_threads
+    options.log_severity_level = SILENT
+    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    return options
+
+
+def placement(session: Any) -> dict[str, int]:
+    """How many nodes of an open session run on each provider, by ONNX Runtime's own record."""
+    counts: dict[str, int] = {}
+    for part in session.get_provider_graph_assignment_info():
+        counts[part.ep_name] = counts.get(part.ep_name, 0) + len(part.get_nodes())
+    return counts or {CPU_PROVIDER: 0}
