@@ -14,7 +14,7 @@ import edge
 from edge import backend_choice, doctor
 from edge.backend_choice import Candidate, open_best, rank_backends
 from edge.backends import onnx_session
-from edge.backends.base import BackendOptions, open_backend
+from edge.backends.base import BACKENDS, BackendOptions, open_backend
 from edge.model_source import ModelSource, find_model
 from edge.state import read_state, write_state
 from models.errors import BackendError, UsageError
@@ -170,7 +170,7 @@ def test_real_backends_are_timed_and_both_answer(bundle_path: Path) -> None:
 def test_doctor_lists_all_backends_with_why_not(bundle_path: Path) -> None:
     findings = doctor.examine(str(bundle_path), options=replace(OPTIONS, context_size=200))
     facts = findings.parts["backends"]
-    assert findings.is_healthy and list(facts) == ["llama_cpp", "onnx", "rkllm"]
+    assert findings.is_healthy and list(facts) == list(BACKENDS)
     assert "ms for a short request" in str(facts["onnx"]) and "ms for a short request" in str(facts["llama_cpp"])
     assert facts["rkllm"] == "not used: the model has no rkllm weights"
     assert "the fastest here" in str(findings.parts["chat"]["backend"])
