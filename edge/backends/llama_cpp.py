@@ -25,10 +25,11 @@ from edge.backends.llama_library import (
     take_complaint,
 )
 from edge.backends.memory_plan import plan_context
+from edge.backends.option_check import check_options, check_threads
 from edge.backends.sequence_book import SequenceBook
 from edge.backends.sequence_state import file_fingerprint, pack_state, unpack_state
 from edge.machine import describe_machine
-from models.errors import BackendError, BundleError, ContextFullError, UsageError
+from models.errors import BackendError, ContextFullError, UsageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
 WORK_ASKED_INSIDE = 10**9
 BATCH_SIZE = 128  # tokens; as fast as 512 on a CPU, with a quarter of the attention scores in memory
 DECODED, NO_ROOM, ABORTED = 0, 1, 2  # what a decode returns
-MAX_SEQUENCES, MAX_THREADS = 256, 512  # llama.cpp's own; beyond them it kills the process
 
 
 class LlamaCppBackend(Backend):
@@ -206,7 +206,7 @@ class LlamaCppBackend(Backend):
         return f"{self._library.llama_version().decode()} {file_fingerprint(self._path)}"
 
     def set_threads(self, num_threads: int) -> None:
-        _check_threads(num_threads)
+        check_threads(num_threads)
         self._open.set_threads(num_threads)
         self.num_threads = num_threads
 
@@ -258,12 +258,7 @@ class _Interrupt:
 
 
 def _check(model_path: Path, options: BackendOptions) -> None:
-    if not model_path.is_file():
-        raise BundleError(f"There is no model file {str(model_path)!r}; check the path.")
-    if not 1 <= options.num_sequences <= MAX_SEQUENCES:
-        raise UsageError(f"num_sequences is {options.num_sequences}; use 1 to {MAX_SEQUENCES}.")
-    if options.num_threads is not None:
-        _check_threads(options.num_threads)
+    check_options((model_path,), options)
     if options.gpu_layers is not None and options.gpu_layers < 0:
         raise UsageError(f"gpu_layers is {options.gpu_layers}; use 0 or more.")
 
@@ -278,11 +273,6 @@ def _gpu_words(gpu_layers: int | None) -> str:
             f"--gpu-layers out, or build it anew with: {GPU_REBUILD}"
         )
     return "none (not built for one, or none found)"
-
-
-def _check_threads(num_threads: int) -> None:
-    if not 1 <= num_threads <= MAX_THREADS:
-        raise UsageError(f"The number of threads is {num_threads}; use 1 to {MAX_THREADS}.")
 
 
 def _decode_error(code: int, context_size: int) -> BackendError:

@@ -19,16 +19,15 @@ from edge.backends.memory_plan import plan_context
 from edge.backends.npu_device import NpuDevice
 from edge.backends.npu_session import NpuCache, NpuModel, data_path, prefill_path
 from edge.backends.onnx_session import first_line, load_runtime, runtime_errors
+from edge.backends.option_check import check_options, check_threads
 from edge.backends.sequence_book import SequenceBook
 from edge.backends.sequence_state import file_fingerprint, pack_state, unpack_state
 from edge.machine import describe_machine
-from models.errors import BackendError, BundleError, UsageError
+from models.errors import BackendError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-MAX_SEQUENCES, MAX_THREADS = 256, 512
 
 
 class NpuBackend(Backend):
@@ -47,7 +46,7 @@ class NpuBackend(Backend):
     def __init__(self, decode_path: Path, options: BackendOptions) -> None:
         decode_path = self.choose_file(decode_path)
         files = _files(decode_path)
-        _check(files, options)
+        check_options(files, options)
         machine = describe_machine()  # before the model takes its share of the memory
         self.notes = () if self.trial is None else self_test.choose_mode(decode_path, trial=self.trial).notes
         self.num_sequences = options.num_sequences
@@ -142,7 +141,7 @@ class NpuBackend(Backend):
 
     def set_threads(self, num_threads: int) -> None:
         """See ``Backend``; an NPU has no threads of ours, so that the number is kept and changes nothing."""
-        _check_threads(num_threads)
+        check_threads(num_threads)
         self._book.check_open()
         self.num_threads = num_threads
 
@@ -156,18 +155,3 @@ def _files(decode_path: Path) -> list[Path]:
     """Both graphs, and their data where it is not inside them."""
     data = data_path(decode_path)
     return [decode_path, prefill_path(decode_path), *([data] if data.is_file() else [])]
-
-
-def _check(files: Sequence[Path], options: BackendOptions) -> None:
-    for path in files:
-        if not path.is_file():
-            raise BundleError(f"There is no model file {str(path)!r}; check the path or make the bundle again.")
-    if not 1 <= options.num_sequences <= MAX_SEQUENCES:
-        raise UsageError(f"num_sequences is {options.num_sequences}; use 1 to {MAX_SEQUENCES}.")
-    if options.num_threads is not None:
-        _check_threads(options.num_threads)
-
-
-def _check_threads(num_threads: int) -> None:
-    if not 1 <= num_threads <= MAX_THREADS:
-        raise UsageError(f"The number of threads is {num_threads}; use 1 to {MAX_THREADS}.")

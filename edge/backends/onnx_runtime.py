@@ -26,10 +26,11 @@ from edge.backends.onnx_session import (
     run_options,
     runtime_errors,
 )
+from edge.backends.option_check import check_options, check_threads
 from edge.backends.sequence_book import SequenceBook
 from edge.backends.sequence_state import file_fingerprint, pack_state, unpack_state
 from edge.machine import describe_machine
-from models.errors import BackendError, BundleError, UsageError
+from models.errors import BackendError, BundleError
 from models.files import read_json_object
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
 CHUNK_SIZE = 128  # tokens; more at once is no faster, and its attention scores take more memory
 POLL_S = 0.005  # how often a running chunk asks whether it should stop
-MAX_SEQUENCES, MAX_THREADS = 256, 512
 GENAI_NAME = "genai_config.json"
 
 
@@ -54,7 +54,7 @@ class OnnxRuntimeBackend(Backend):
     changes_threads_freely = False  # a session keeps its threads, and a second one would hold the weights once more
 
     def __init__(self, model_path: Path, options: BackendOptions) -> None:
-        _check(model_path, options)
+        check_options(_files(model_path), options)
         machine = describe_machine()  # before the model takes its share of the memory
         trained = _num_positions(model_path)
         weight_bytes = sum(path.stat().st_size for path in _files(model_path))
@@ -165,7 +165,7 @@ class OnnxRuntimeBackend(Backend):
 
     def set_threads(self, num_threads: int) -> None:
         """See ``Backend``; opens the model once more, which takes as long as the first time."""
-        _check_threads(num_threads)
+        check_threads(num_threads)
         self._book.check_open()
         if num_threads == self.num_threads:
             return
@@ -218,18 +218,3 @@ def _num_positions(model_path: Path) -> int:
         return int(read_json_object(path, BundleError)["model"]["context_length"])
     except (KeyError, TypeError, ValueError) as exc:
         raise BundleError(f"{path} has no model.context_length; make the bundle again.") from exc
-
-
-def _check(model_path: Path, options: BackendOptions) -> None:
-    for path in _files(model_path):
-        if not path.is_file():
-            raise BundleError(f"There is no model file {str(path)!r}; check the path or make the bundle again.")
-    if not 1 <= options.num_sequences <= MAX_SEQUENCES:
-        raise UsageError(f"num_sequences is {options.num_sequences}; use 1 to {MAX_SEQUENCES}.")
-    if options.num_threads is not None:
-        _check_threads(options.num_threads)
-
-
-def _check_threads(num_threads: int) -> None:
-    if not 1 <= num_threads <= MAX_THREADS:
-        raise UsageError(f"The number of threads is {num_threads}; use 1 to {MAX_THREADS}.")
