@@ -12,9 +12,10 @@ import pytest
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.parity  # what needs torch runs where torch is installed
 
-from models.spark import evaluate, hybrid, samples, tasks, train  # noqa: E402
+from models.spark import broken, evaluate, hybrid, samples, shards, tasks, train  # noqa: E402
 from models.spark.hybrid import Outcome  # noqa: E402
-from models.spark.kinds import SPARK, SPARK_HUNYUAN  # noqa: E402
+from models.spark.kinds import KINDS, SPARK, SPARK_HUNYUAN  # noqa: E402
+from models.spark.mean import mean  # noqa: E402
 from models.spark.network import SparkConfig, SparkNetwork, load_folder  # noqa: E402
 from models.spark.optimizer import make_optimizers  # noqa: E402
 from models.spark.rendering import Renderer  # noqa: E402
@@ -120,19 +121,19 @@ def test_measuring_resumes(renderer: Renderer, tmp_path: Path, monkeypatch: pyte
 def test_a_resumed_run_ends_like_an_unbroken_one(renderer: Renderer, tmp_path: Path) -> None:
     """Stopped after two steps and started again, training reaches the same weights."""
     rng = np.random.default_rng(0)
-    shape = (4 * train.BATCH_ROWS, 24)
+    shape = (4 * shards.BATCH_ROWS, 24)
     rows = rng.integers(0, 600, shape).astype(np.uint16), np.ones(shape, dtype=np.float16)
 
     def run(out: Path, held: Rows) -> SparkNetwork:
         out.mkdir(exist_ok=True)
         torch.manual_seed(0)
         network = SparkNetwork(SparkConfig(vocab_size=renderer.tokenizer.vocab_size, **TINY))
-        options = TrainOptions(out, tokens=4 * train.BATCH_ROWS * samples.ROW_TOKENS, validation_size=0, warm_up=2)
-        train.train(network, options, renderer, lambda step: hybrid.batches(held, train.BATCH_ROWS, step), "stage1")
+        options = TrainOptions(out, tokens=4 * shards.BATCH_ROWS * samples.ROW_TOKENS, validation_size=0, warm_up=2)
+        train.train(network, options, renderer, lambda step: hybrid.batches(held, shards.BATCH_ROWS, step), "stage1")
         return network
 
     whole = run(tmp_path / "whole", rows)
-    run(tmp_path / "broken", (rows[0][: 2 * train.BATCH_ROWS], rows[1][: 2 * train.BATCH_ROWS]))
+    run(tmp_path / "broken", (rows[0][: 2 * shards.BATCH_ROWS], rows[1][: 2 * shards.BATCH_ROWS]))
     again = run(tmp_path / "broken", rows)
     for one, other in zip(whole.parameters(), again.parameters(), strict=True):
         assert torch.allclose(one, other, atol=1e-6)
@@ -140,9 +141,9 @@ def test_a_resumed_run_ends_like_an_unbroken_one(renderer: Renderer, tmp_path: P
 
 def test_stage_1_rows_are_seeded(renderer: Renderer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A shard depends on its seed and number only."""
-    monkeypatch.setattr(train, "SHARD_ROWS", 8)
+    monkeypatch.setattr(shards, "SHARD_ROWS", 8)
     renderer.tokenizer.save(tmp_path, SPARK)
-    one, again, other = (train.make_shard(str(tmp_path), "spark", 1, number) for number in (3, 3, 4))
+    one, again, other = (shards.make_shard(str(tmp_path), "spark", 1, number) for number in (3, 3, 4))
     assert np.array_equal(one[0], again[0])
     assert not np.array_equal(one[0], other[0])
 
@@ -181,3 +182,50 @@ def test_optimizers_cover_every_parameter_once() -> None:
         groups = [group for one in make_optimizers(network, 1e-3, use_muon) for group in one.param_groups]
         held = [id(parameter) for group in groups for parameter in group["params"]]
         assert sorted(held) == sorted(id(parameter) for parameter in network.parameters())
+
+
+@pytest.mark.parametrize("name", sorted(KINDS))
+def test_a_broken_thought_is_closed_as_the_runtime_closes_it(name: str) -> None:
+    """Only the answer is learned, and it stands behind a closing, which begins a line of its own exactly once."""
+    kind = KINDS[name]
+    renderer = Renderer(train_tokenizer(samples.tokenizer_texts(num_problems=200), kind), kind)
+    closing, rng, endings = kind.dialect.closings["thinking"], Random(3), set()
+    for _ in range(60):
+        sample = broken.draw_broken(rng, renderer, replace(samples.Mix(), history=0.0))
+        learned = [place for place, weight in enumerate(sample.weights) if weight]
+        before = renderer.tokenizer.decode(sample.ids[: learned[0]])
+        answer = renderer.tokenizer.decode(sample.ids[place] for place in learned)
+        assert before.endswith(closing) and not before.endswith(f"\n{closing}")
+        assert answer.endswith(f"\n</answer>{kind.end}") and "<" not in answer.partition("\n")[0]
+        said = before.removesuffix(closing)
+        endings.add("soft" if said.endswith(("No more time.", "没有时间了。")) else said[-1:])
+    assert "soft" in endings and "\n" not in endings and len(endings) > 5
+
+
+def test_going_on_with_a_model_of_the_same_kind_keeps_every_row(tmp_path: Path) -> None:
+    """Its marks once got the rows that a model of another kind would have lent them."""
+    for kind in KINDS.values():
+        tokenizer = train_tokenizer(samples.tokenizer_texts(num_problems=100), kind)
+        network = SparkNetwork(SparkConfig(vocab_size=tokenizer.vocab_size, body=kind.body, **TINY))
+        options = TrainOptions(tmp_path / kind.name, kind=kind.name, weights=tmp_path / kind.name / "stage1")
+        train.save_result(network, Renderer(tokenizer, kind), options.weights)
+        again = train.new_network(options, Renderer(train.open_tokenizer(options), kind))
+        for one, other in zip(network.parameters(), again.parameters(), strict=True):
+            assert torch.equal(one.bfloat16(), other.bfloat16())
+
+
+def test_the_mean_of_two_folders(tmp_path: Path) -> None:
+    """Every weight lies between both, and folders with other tokens are refused."""
+    tokenizer = train_tokenizer(samples.tokenizer_texts(num_problems=100), SPARK)
+    networks = [SparkNetwork(SparkConfig(vocab_size=tokenizer.vocab_size, **TINY)) for _ in range(2)]
+    folders = [tmp_path / "first", tmp_path / "second"]
+    for network, folder in zip(networks, folders, strict=True):
+        train.save_result(network, Renderer(tokenizer, SPARK), folder)
+    mean(tmp_path / "mean", *folders, share=0.25)
+    first, second, found = (load_folder(folder).norm.weight for folder in (*folders, tmp_path / "mean"))
+    assert torch.allclose(found, 0.75 * first + 0.25 * second, atol=1e-2)
+    table = [load_folder(folder).embed_tokens.weight for folder in (*folders, tmp_path / "mean")]
+    assert torch.allclose(table[2], 0.75 * table[0] + 0.25 * table[1], atol=1e-3)
+    (folders[1] / "tokenizer.json").write_text("{}")
+    with pytest.raises(ValueError, match="different tokenizers"):
+        mean(tmp_path / "other", *folders, share=0.5)

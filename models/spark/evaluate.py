@@ -1,4 +1,4 @@
-"""How well a network answers: off, on and auto, by number of steps.
+"""How well a network answers: off, on, auto and with a thought closed at once, by number of steps.
 
 Knows how to ask in each mode and how to read what came back. Draws nothing by itself.
 """
@@ -16,7 +16,7 @@ from models.spark.rendering import Renderer
 from models.spark.sampler import generate
 from models.spark.tasks import Problem
 
-MAX_TOKENS = {"off": 24, "on": 200, "auto": 216}
+MAX_TOKENS = {"off": 24, "on": 200, "auto": 216, "closed": 24}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +40,10 @@ def ask(
     generator: torch.Generator | None = None,
     batch: int = 128,
 ) -> list[Reply]:
-    """Answers to all problems in one mode (off, on, auto); 0 is greedy."""
+    """Answers to all problems in one mode (off, on, auto, or closed: a thought that is closed at once); 0 is greedy."""
     dialect = renderer.kind.dialect
-    forced = {"off": dialect.forced_off, "on": dialect.forced_on, "auto": ""}[mode]
+    closed = dialect.forced_on + dialect.closings["thinking"].removeprefix("\n")
+    forced = {"off": dialect.forced_off, "on": dialect.forced_on, "auto": "", "closed": closed}[mode]
     head = renderer.system(dialect.default_system)
     prompts = [head + renderer.turn(problem.prompt, forced) for problem in problems]
     order = sorted(range(len(prompts)), key=lambda at: (problems[at].num_steps, len(prompts[at])))

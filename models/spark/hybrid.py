@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
@@ -113,11 +113,19 @@ def make_rows(renderer: Renderer, judged: Sequence[Judged], num_rows: int, seed:
     """Judged samples mixed with stage-1 samples, so that the forced modes stay what they were."""
     rng = Random(seed)
     mix = Mix()
+    draw_judged = judged_samples(renderer, judged, rng, mix)
+
+    def draw() -> Sample:
+        return draw_judged() if rng.random() < JUDGED_SHARE else samples.draw_forced(rng, renderer, mix)
+
+    return samples.pack(rng, renderer, draw, num_rows)
+
+
+def judged_samples(renderer: Renderer, judged: Sequence[Judged], rng: Random, mix: Mix) -> Callable[[], Sample]:
+    """Draws samples that judge for themselves: all of `judged` in turn, in ever new order, and some from outside."""
     order: list[Judged] = []
 
     def draw() -> Sample:
-        if rng.random() >= JUDGED_SHARE:
-            return samples.draw_forced(rng, renderer, mix)
         if rng.random() < OUTSIDE_SHARE:
             problem = tasks.draw_outside(rng, rng.choice(("en", "en", "zh")))
             chosen = Judged(problem.prompt, problem.language, False, problem.answer, "")
@@ -129,7 +137,7 @@ def make_rows(renderer: Renderer, judged: Sequence[Judged], num_rows: int, seed:
         text = renderer.judged_text(chosen.language, chosen.think, chosen.answer, chosen.thinking)
         return renderer.judged_sample(chosen.prompt, text, samples.draw_past(rng, renderer, mix))
 
-    return samples.pack(rng, renderer, draw, num_rows)
+    return draw
 
 
 def batches(rows: Rows, batch_rows: int, step: int) -> Iterator[Rows]:

@@ -260,6 +260,15 @@ class SparkNetwork(nn.Module):
 def save_folder(network: SparkNetwork, folder: Path, eos_id: int, pad_id: int, bos_id: int | None = None) -> None:
     """Write model.safetensors (bf16), config.json and generation_config.json."""
     folder.mkdir(parents=True, exist_ok=True)
+    save_weights(network, folder)
+    config = network.config.to_hugging_face(eos_id, pad_id, bos_id)
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    generation = {"do_sample": False, "eos_token_id": [eos_id, pad_id], "pad_token_id": pad_id, "max_new_tokens": 512}
+    (folder / "generation_config.json").write_text(json.dumps(generation, indent=2) + "\n")
+
+
+def save_weights(network: SparkNetwork, folder: Path) -> None:
+    """Write model.safetensors (bf16) alone."""
     names = checkpoint_names(network)
     state = {
         names[name]: value.detach().cpu().to(torch.bfloat16).contiguous()
@@ -267,10 +276,6 @@ def save_folder(network: SparkNetwork, folder: Path, eos_id: int, pad_id: int, b
     }
     save_file(state, str(folder / "model.safetensors"), metadata={"format": "pt"})
     (folder / "model.safetensors").chmod(0o644)
-    config = network.config.to_hugging_face(eos_id, pad_id, bos_id)
-    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-    generation = {"do_sample": False, "eos_token_id": [eos_id, pad_id], "pad_token_id": pad_id, "max_new_tokens": 512}
-    (folder / "generation_config.json").write_text(json.dumps(generation, indent=2) + "\n")
 
 
 def load_folder(folder: Path) -> SparkNetwork:

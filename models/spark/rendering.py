@@ -49,10 +49,14 @@ class Renderer:
 
     def judged_text(self, language: str, think: bool, answer: str, thinking: str) -> str:
         """What the model writes when it judges for itself."""
-        judge = (JUDGE_ON if think else JUDGE_OFF)[language]
         if think:
-            return f"{judge}\n</judge>\n\n<think_on>\n<think>\n{self.on_text(thinking, answer)}"
-        return f"{judge}\n</judge>\n\n<think_off>\n<answer>\n{self.off_text(answer)}"
+            return f"{self.judged_opening(language)}{self.on_text(thinking, answer)}"
+        return f"{JUDGE_OFF[language]}\n</judge>\n\n<think_off>\n<answer>\n{self.off_text(answer)}"
+
+    @staticmethod
+    def judged_opening(language: str) -> str:
+        """What a model with a judge writes before its thoughts where it judges that they are needed."""
+        return f"{JUDGE_ON[language]}\n</judge>\n\n<think_on>\n<think>\n"
 
     def system(self, text: str) -> list[int]:
         """The start of a row; a dialect without a system text of its own leaves out an empty one.
@@ -103,6 +107,23 @@ class Renderer:
         if is_switched or (think and dialect.default_think):
             return self.sample(past + self.turn(problem.prompt, "", switch), forced + text, weight)
         return self.sample(past + self.turn(problem.prompt, forced), text, weight)
+
+    def broken_sample(
+        self, problem: Problem, num_kept: int, closing: str, weight: float, past: list[int], is_judged: bool = False
+    ) -> Sample:
+        """A thought of which `num_kept` tokens were said when the runtime wrote `closing`; the answer is learned.
+
+        `is_judged`: the model has judged by itself that it wants to think.
+        """
+        if is_judged:
+            context = past + self.turn(problem.prompt, "") + self.control(self.judged_opening(problem.language))
+        else:
+            context = past + self.turn(problem.prompt, self.kind.dialect.forced_on)
+        kept = self.tokenizer.encode_control(problem.thinking)[:num_kept]
+        if not kept or self.tokenizer.decode(kept).endswith("\n"):
+            closing = closing.removeprefix("\n")
+        answer = f"{problem.answer}\n</answer>{self.kind.end}"
+        return self.sample(context + kept + self.control(closing), answer, weight)
 
     def judged_sample(self, prompt: str, completion: str, past: list[int]) -> Sample:
         """A sample that judges for itself; its first token, the judgement, weighs more."""

@@ -58,6 +58,10 @@ class SparkTokenizer:
             raise KeyError(f"no token {token!r} in the vocabulary")
         return int(found)
 
+    def has_token(self, token: str) -> bool:
+        """Whether `token` is one token of the vocabulary."""
+        return self._control.token_to_id(token) is not None
+
     def save(self, folder: Path, kind: Kind) -> None:
         """Write tokenizer.json, tokenizer_config.json and chat_template.jinja."""
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,7 @@
 """Trains an embedded model: `python -m models.spark.train --out DIR`.
 
-Stage 1 teaches both modes, stage 2 (hybrid.py) teaches a dialect's judge from measured outcomes.
+Stage 1 teaches both modes, stage 2 (hybrid.py) teaches a dialect's judge from measured outcomes, stage 3 (broken.py)
+teaches to answer from thoughts that were broken off.
 Resumable: run the same command again. Knows the loop, its checkpoints and its log; the data comes from samples.py.
 """
 
@@ -11,38 +12,35 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import torch
 
-from models.spark import evaluate, hybrid, samples, tasks
-from models.spark.kinds import KINDS, Kind
+from models.spark import broken, evaluate, hybrid, samples, tasks
+from models.spark.kinds import KINDS
 from models.spark.network import SparkConfig, SparkNetwork, save_folder
 from models.spark.optimizer import make_optimizers, rate
 from models.spark.rendering import Renderer
 from models.spark.rounding import rounded
-from models.spark.samples import Mix, Rows
+from models.spark.samples import Rows
+from models.spark.shards import BATCH_ROWS, ShardStream
 from models.spark.tokenizer import SparkTokenizer, adopt_tokenizer, train_tokenizer
 from models.spark.transplant import transplant
-
-BATCH_ROWS = 24
-SHARD_ROWS = 100 * BATCH_ROWS
 
 
 @dataclass(frozen=True, slots=True)
 class TrainOptions:
     """One training run; the command line has the same fields.
 
-    `kind` is one of KINDS. `stage` 0 is both, one after the other, or the first alone where there is no judge.
-    `tokens` and `lr` are stage 1's, `judge_tokens` and `judge_lr` stage 2's, for which `problems` are measured. Every
-    `rounded_every`-th step sees weights rounded to 4 bits (0: none), in stage 2 every second. `weights` is what a new
-    stage 1 starts from: a training state of this kind, or the shipped folder of any.
+    `kind` is one of KINDS. `stage` 0 is all, one after the other, without the second where there is no judge.
+    `tokens` and `lr` are stage 1's, `judge_tokens` and `judge_lr` stage 2's, for which `problems` are measured,
+    `broken_tokens` and `broken_lr` stage 3's. Every `rounded_every`-th step sees weights rounded to 4 bits (0: none),
+    in stages 2 and 3 every second. `weights` is what a new stage 1, or a stage 3 without a stage before it, starts
+    from: a training state of this kind, or the shipped folder of any.
     """
 
     out: Path
@@ -54,6 +52,8 @@ class TrainOptions:
     seed: int = 1
     lr: float = 3e-3
     judge_lr: float = 1e-3
+    broken_tokens: int = 5_800_000
+    broken_lr: float = 1e-3
     optimizer: str = "muon"
     warm_up: int = 100
     save_s: float = 180.0
@@ -84,6 +84,9 @@ def main() -> None:
     if options.stage == 2 or (options.stage == 0 and renderer.kind.dialect.has_judge):
         judge = replace(options, tokens=options.judge_tokens, lr=options.judge_lr, warm_up=10, rounded_every=2)
         run_stage_2(network, judge, renderer)
+    if options.stage in (0, 3):
+        broken_off = replace(options, tokens=options.broken_tokens, lr=options.broken_lr, warm_up=10, rounded_every=2)
+        run_stage_3(network, broken_off, renderer)
 
 
 def open_tokenizer(options: TrainOptions) -> SparkTokenizer:
@@ -115,18 +118,35 @@ def run_stage_1(network: SparkNetwork, options: TrainOptions, renderer: Renderer
 
 
 def run_stage_2(network: SparkNetwork, options: TrainOptions, renderer: Renderer) -> None:
-    """The judge, from the stage-1 model's own outcomes; the result is the folder `checkpoint`."""
+    """The judge, from the stage-1 model's own outcomes; the result is the folder `stage2`."""
     load_state(options.out / "stage1.pt", network, [])
+    judged = measure_judged(network, options, renderer)
+    rows = hybrid.make_rows(renderer, judged, options.tokens // samples.ROW_TOKENS, options.seed)
+    train(network, options, renderer, lambda step: hybrid.batches(rows, BATCH_ROWS, step), "stage2")
+    save_result(network, renderer, options.out / "stage2")
+
+
+def run_stage_3(network: SparkNetwork, options: TrainOptions, renderer: Renderer) -> None:
+    """Broken thoughts, from the stage before or else from `weights`; the result is the folder `checkpoint`."""
+    stages = ("stage2", "stage1") if renderer.kind.dialect.has_judge else ("stage1",)
+    before = next((options.out / f"{stage}.pt" for stage in stages if (options.out / f"{stage}.pt").exists()), None)
+    if before is not None:
+        load_state(before, network, [])
+    judged = measure_judged(network, options, renderer) if renderer.kind.dialect.has_judge else []
+    rows = broken.make_rows(renderer, judged, options.tokens // samples.ROW_TOKENS, options.seed + 1)
+    train(network, options, renderer, lambda step: hybrid.batches(rows, BATCH_ROWS, step), "stage3")
+    save_result(network, renderer, options.out / "checkpoint")
+
+
+def measure_judged(network: SparkNetwork, options: TrainOptions, renderer: Renderer) -> list[hybrid.Judged]:
+    """What the network's own outcomes teach the judge; they are measured once a run and kept."""
     outcomes = hybrid.measure(network, renderer, options.out / "outcomes.jsonl", options.problems, options.seed)
     rng = Random(options.seed)
     judged = [found for found in (hybrid.label(outcome, rng) for outcome in outcomes) if found]
     print(
         f"{len(judged)} judged, {sum(one.think for one in judged) / len(judged):.3f} of them with thinking", flush=True
     )
-    num_rows = options.tokens // samples.ROW_TOKENS
-    rows = hybrid.make_rows(renderer, judged, num_rows, options.seed)
-    train(network, options, renderer, lambda step: hybrid.batches(rows, BATCH_ROWS, step), "stage2")
-    save_result(network, renderer, options.out / "checkpoint")
+    return judged
 
 
 def save_result(network: SparkNetwork, renderer: Renderer, folder: Path) -> None:
@@ -209,7 +229,7 @@ class Watch:
         self.network, self.options, self.name, self.num_steps = network, options, name, num_steps
         self.renderer = renderer
         self.problems = tasks.draw_set(options.validation_size, options.seed, "validation")
-        self.modes = renderer.kind.modes if name == "stage1" else ("off", "on", "auto")
+        self.modes = renderer.kind.modes if name == "stage1" else ("off", "on", "auto", "closed")
         self.start_s = self.saved_s = self.validated_s = time.monotonic()
         self.start_step = step
         self.losses: list[float] = []
@@ -253,50 +273,6 @@ class Watch:
         """One JSON line."""
         with (self.options.out / f"{self.name}.jsonl").open("a") as file:
             file.write(json.dumps({"time": round(time.time()), **entry}) + "\n")
-
-
-class ShardStream:
-    """Stage-1 batches, made one shard ahead in another process; the same seed gives the same rows after a resume."""
-
-    def __init__(self, tokenizer_folder: Path, kind: Kind, seed: int) -> None:
-        self.folder, self.kind, self.seed = tokenizer_folder, kind, seed
-        self.pool = ProcessPoolExecutor(1)
-
-    def __enter__(self) -> ShardStream:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.pool.shutdown(cancel_futures=True)
-
-    def rows(self, step: int) -> Iterator[Rows]:
-        """Endless batches from `step` on."""
-        per_shard = SHARD_ROWS // BATCH_ROWS
-        number, skip = step // per_shard, step % per_shard
-        ahead: Future[Rows] = self._submit(number)
-        while True:
-            ids, weights = ahead.result()
-            number += 1
-            ahead = self._submit(number)
-            for at in range(skip, per_shard):
-                part = slice(at * BATCH_ROWS, (at + 1) * BATCH_ROWS)
-                yield ids[part], weights[part]
-            skip = 0
-
-    def _submit(self, number: int) -> Future[Rows]:
-        return self.pool.submit(make_shard, str(self.folder), self.kind.name, self.seed, number)
-
-
-def make_shard(tokenizer_folder: str, kind_name: str, seed: int, number: int) -> Rows:
-    """Shard `number` of stage 1."""
-    rng = Random(f"{seed}/{number}")
-    renderer = _renderer(tokenizer_folder, kind_name)
-    mix = Mix()
-    return samples.pack(rng, renderer, lambda: samples.draw_forced(rng, renderer, mix), SHARD_ROWS)
-
-
-@lru_cache(maxsize=1)
-def _renderer(tokenizer_folder: str, kind_name: str) -> Renderer:
-    return Renderer(SparkTokenizer.load(Path(tokenizer_folder)), KINDS[kind_name])
 
 
 if __name__ == "__main__":

@@ -38,8 +38,12 @@ def _mean_of_pairs(weight: Tensor) -> Tensor:
 
 
 def _rows(table: Tensor, old: SparkTokenizer, new: SparkTokenizer, kind: Kind) -> Tensor:
-    """The embedding (new vocabulary, hidden): text keeps its row, an added token takes the mean of its model's."""
+    """The embedding (new vocabulary, hidden): text keeps its row, and so does an added token that the old one has.
+
+    An added token that is new takes the mean of what is nearest to it in meaning.
+    """
     rows = table[: new.vocab_size].clone()
     for token in kind.added:
-        rows[new.token_id(token)] = table[old.encode_control(kind.rows_from.get(token, token))].mean(0)
+        source = token if old.has_token(token) else kind.rows_from[token]
+        rows[new.token_id(token)] = table[old.encode_control(source)].mean(0)
     return rows
