@@ -1,7 +1,8 @@
-"""The generated parts of the README, so that they cannot lie: ``python -m bench_edge.readme --write`` or ``--check``.
+"""The generated parts of README.md and of the page of measured figures: ``python -m bench_edge.readme --write``.
 
 Knows: the marks between which a part stands, and where each part comes from (stored bench lines, the modules' own first
-lines, the command line's own help). Does not know: the rest of the text.
+lines, the command line's own help), so that they cannot lie; ``--check`` says whether they are fresh. Does not know:
+the rest of the texts.
 """
 
 from __future__ import annotations
@@ -64,27 +65,30 @@ def main(arguments: list[str]) -> int:
     action.add_argument("--write", action="store_true", help="make the parts anew")
     action.add_argument("--check", action="store_true", help="only say whether they are fresh")
     options = parser.parse_args(arguments)
-    path = ROOT / "README.md"
-    text = path.read_text("utf-8")
+    stale = []
     try:
-        fresh = regenerate(text)
+        for page, parts in PAGES.items():
+            text = (ROOT / page).read_text("utf-8")
+            fresh = regenerate(text, parts)
+            if fresh != text:
+                stale.append(page)
+            if options.write:
+                write_bytes_atomically(ROOT / page, fresh.encode())
     except EdgeError as exc:
         print(exc, file=sys.stderr)
         return 1
-    if options.write:
-        write_bytes_atomically(path, fresh.encode())
-    elif fresh != text:
-        print("README.md is out of date; run python -m bench_edge.readme --write.", file=sys.stderr)
+    if stale and not options.write:
+        print(f"Out of date: {', '.join(stale)}; run python -m bench_edge.readme --write.", file=sys.stderr)
         return 1
     return 0
 
 
-def regenerate(text: str, parts: Mapping[str, Callable[[], str]] | None = None) -> str:
-    """``text`` with every part (None: those of the README) made anew.
+def regenerate(text: str, parts: Mapping[str, Callable[[], str]]) -> str:
+    """``text`` with every part made anew.
 
     Raises UsageError for a part without its marks, and what the parts raise.
     """
-    for name, make in (PARTS if parts is None else parts).items():
+    for name, make in parts.items():
         before, _, after = split_at_part(text, name)
         text = before + make() + after
     return text
@@ -97,7 +101,7 @@ def split_at_part(text: str, name: str) -> tuple[str, str, str]:
     """
     begin, end = f"<!-- begin {name} -->\n", f"\n<!-- end {name} -->"
     if text.count(begin) != 1 or text.count(end) != 1 or text.index(end) < text.index(begin) + len(begin):
-        raise UsageError(f"README.md must have exactly one part called {name}; put its two marks back.")
+        raise UsageError(f"The page must have exactly one part called {name}; put its two marks back.")
     before, rest = text.split(begin)
     part, after = rest.split(end)
     return before + begin, part, end + after
@@ -118,20 +122,27 @@ def is_stored(bench: str) -> bool:
     return (MEASURED_FOLDER / f"{bench}.json").exists()
 
 
-def measured_part() -> str:
-    """The promised figures and the benches' own tables, each with the command that made it.
+def promised_part() -> str:
+    """The promised figures, one row each.
 
     Raises UsageError where a promised figure was not measured.
     """
-    think, speed = stored_line("think"), stored_line("speed")
     lines = {bench: stored_line(bench) for bench in PROMISED_LATER if is_stored(bench)}
-    deadline, router, quant, devices = (lines.get(bench) for bench in PROMISED_LATER)
-    checks = [check for line in (think, speed, *lines.values()) for check in line["checks"]]
+    checks = [
+        check for line in (stored_line("think"), stored_line("speed"), *lines.values()) for check in line["checks"]
+    ]
     promised = [*PROMISED, *(name for bench in lines for name in PROMISED_LATER[bench])]
     if missing := [name for name in promised if name not in {check["id"] for check in checks}]:
         raise UsageError(f"The stored lines lack {', '.join(missing)}; run make bench, which measures all of them.")
+    return format_checks(checks)
+
+
+def measured_part() -> str:
+    """The benches' own tables, each with the command that made it."""
+    think, speed = stored_line("think"), stored_line("speed")
+    lines = {bench: stored_line(bench) for bench in PROMISED_LATER if is_stored(bench)}
+    deadline, router, quant, devices = (lines.get(bench) for bench in PROMISED_LATER)
     parts = [
-        format_checks(checks),
         f"Thinking on demand, {think['results']['num_problems']} held-out problems ({made_by(think)}):",
         *tables(think["results"]),
         *(deadline_parts(deadline) if deadline else ()),
@@ -147,8 +158,7 @@ def measured_part() -> str:
 def deadline_parts(line: dict[str, Any]) -> list[str]:
     """The tables of the deadlines, and the picture where it was drawn."""
     picture = MEASURED_FOLDER / "deadline.png"
-    place = "docs/measured/deadline.png"
-    shown = [f"![Accuracy against the deadline: ours, off, on, and the best fixed budget]({place})"]
+    shown = ["![Accuracy against the deadline: ours, off, on, and the best fixed budget](deadline.png)"]
     made = [f"Answers before the deadline ({made_by(line)}):", *deadline_tables(line["results"])]
     return made + (shown if picture.exists() else [])
 
@@ -177,7 +187,10 @@ def help_part() -> str:
     return "```\n" + "\n".join(line.rstrip() for line in output.strip().splitlines()) + "\n```"
 
 
-PARTS: dict[str, Callable[[], str]] = {"measured": measured_part, "help": help_part, "tree": tree_part}
+PAGES: dict[str, dict[str, Callable[[], str]]] = {
+    "README.md": {"promised": promised_part, "help": help_part, "tree": tree_part},
+    "docs/measured/README.md": {"measured": measured_part},
+}
 
 if __name__ == "__main__":
     raise SystemExit(main(sys.argv[1:]))

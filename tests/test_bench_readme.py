@@ -10,7 +10,7 @@ import pytest
 import typer
 
 from bench_edge import readme
-from bench_edge.readme import PARTS, PROMISED, ROOT, main, measured_part, regenerate, split_at_part, tree_part
+from bench_edge.readme import PAGES, PROMISED, ROOT, main, promised_part, regenerate, split_at_part
 from edge.cli import chat_app
 from models.errors import UsageError
 
@@ -43,13 +43,13 @@ def made_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "README.md"
     path.write_text("<!-- begin a -->\nold\n<!-- end a -->\n")
     monkeypatch.setattr(readme, "ROOT", tmp_path)
-    monkeypatch.setattr(readme, "PARTS", {"a": lambda: "new"})
+    monkeypatch.setattr(readme, "PAGES", {"README.md": {"a": lambda: "new"}})
     return path
 
 
 def test_check_only_says_and_write_writes(made_up: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--check"]) == 1
-    assert "out of date" in capsys.readouterr().err and "old" in made_up.read_text()
+    assert "Out of date: README.md" in capsys.readouterr().err and "old" in made_up.read_text()
     assert main(["--write"]) == main(["--check"]) == 0
     assert "new" in made_up.read_text()
 
@@ -81,7 +81,7 @@ def test_a_promised_figure_that_was_not_measured_is_refused(
     monkeypatch.setattr(readme, "MEASURED_FOLDER", tmp_path)
     store(tmp_path, tuple(other for other in PROMISED if other != name))
     with pytest.raises(UsageError, match=f"lack {name};"):
-        measured_part()
+        promised_part()
 
 
 def test_quant_counts_once_it_was_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,27 +91,22 @@ def test_quant_counts_once_it_was_measured(tmp_path: Path, monkeypatch: pytest.M
     line: dict[str, Any] = {"command": "edge bench quant", "device": "d", "commit": "0", "results": {}}
     (tmp_path / "quant.json").write_text(json.dumps({**line, "checks": []}))
     with pytest.raises(UsageError, match=r"lack B\.awq_time, "):
-        measured_part()
+        promised_part()
 
 
 def test_a_bench_that_was_never_stored_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(readme, "MEASURED_FOLDER", tmp_path)
     with pytest.raises(UsageError, match="run make bench"):
-        measured_part()
-
-
-def test_our_readme_has_every_part() -> None:
-    text = (ROOT / "README.md").read_text("utf-8")
-    for name in PARTS:
-        split_at_part(text, name)
+        promised_part()
 
 
 @is_measured
-def test_our_readme_is_fresh() -> None:
-    """The figures were measured anew, or a module came or went, and the README still told the old story."""
-    text = (ROOT / "README.md").read_text("utf-8")
-    assert split_at_part(text, "measured")[1] == measured_part()
-    assert split_at_part(text, "tree")[1] == tree_part()
+@pytest.mark.parametrize(
+    ("page", "name"), [(page, name) for page, parts in PAGES.items() for name in parts if name != "help"]
+)
+def test_our_pages_are_fresh(page: str, name: str) -> None:
+    """The figures were measured anew, or a module came or went, and the page still told the old story."""
+    assert split_at_part((ROOT / page).read_text("utf-8"), name)[1] == PAGES[page][name]()
 
 
 @is_measured
