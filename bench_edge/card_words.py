@@ -30,11 +30,18 @@ the HiPO dialect on a Qwen3 body, so a real HiPO model takes exactly the same pa
 anything outside its world it says so.""",
         training="""\
 Made with `python -m models.spark.train` in pieces (`--weights` continues from earlier ones): 35 M tokens with earlier
-mixes of samples, then 18 M with the present one, then stage 2 with 4.7 M on 4,000 measured problems. The weights are
-the mean of those after 2.5 M and after 4.7 M tokens of stage 2; docs/LOG.md tells the story. All text is generated,
-none is of anyone else. Stage 1 teaches both modes. Stage 2 is the hybrid data pipeline of HiPO: on fresh problems the
-stage-1 model answers several times with thinking and several times without, the mode with the higher pass rate wins,
-ties go to off, and the model is trained on that choice. Train and test problems are disjoint by canonical problem.""",
+mixes of samples, then 18 M with the present one, then stage 2 with 4.7 M on 4,000 measured problems, then stage 3 with
+5.8 M. After stages 2 and 3 a mean of earlier and later weights was taken (`python -m models.spark.mean`, a quarter of
+those before stage 3); docs/LOG.md tells the story. All text is generated, none is of anyone else. Stage 1 teaches both
+modes. Stage 2 is the hybrid data pipeline of HiPO: on fresh problems the stage-1 model answers several times with
+thinking and several times without, the mode with the higher pass rate wins, ties go to off, and the model is trained on
+that choice. Stage 3 adds thoughts that are broken off anywhere and closed as a runtime with a deadline closes them, so
+that the answer comes from what there is. Train and test problems are disjoint by canonical problem.
+
+```
+python -m models.spark.train --stage 3 --weights EARLIER --out runs/broken --problems 3000
+python -m models.spark.mean runs/mean EARLIER runs/broken/checkpoint --share 0.75
+```""",
     ),
     "spark-hunyuan": CardWords(
         folder="models/spark_hunyuan",
@@ -53,11 +60,16 @@ spark's stage 1 in the new dialect, half of the steps on weights rounded to 4 bi
 
 ```
 python -m models.spark.train --kind spark-hunyuan --weights models/spark/checkpoint --out runs/spark-hunyuan \\
-    --tokens 8600000 --lr 1e-3 --rounded-every 2 --seed 5
+    --stage 1 --tokens 8600000 --lr 1e-3 --rounded-every 2 --seed 5
+python -m models.spark.train --kind spark-hunyuan --stage 3 --weights EARLIER --out runs/broken \\
+    --broken-tokens 3000000
+python -m models.spark.mean runs/mean EARLIER runs/broken/checkpoint --share 0.75
 ```
 
-In 15 % of the samples the mode is asked for by `/think` or `/no_think`, and the model writes the start of the mode by
-itself. All text is generated, none is of anyone else; train and test problems are disjoint by canonical problem.""",
+The second step adds thoughts that are broken off anywhere and closed as a runtime with a deadline closes them, so that
+the answer comes from what there is; a quarter of the weights before it is in the mean. In 15 % of the samples the mode
+is asked for by `/think` or `/no_think`, and the model writes the start of the mode by itself. All text is generated,
+none is of anyone else; train and test problems are disjoint by canonical problem.""",
     ),
 }
 
