@@ -15,15 +15,17 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from threading import Condition, Thread
+from threading import Condition
 from typing import TYPE_CHECKING, Any
 
 from edge.answer import check_messages
 from edge.chat_types import Answer, AnswerOptions, StreamEvent
 from edge.limits import check_limits, check_tools
 from edge.opening import check_room
+from edge.server.bell import Bell
 from edge.server.caches import ConversationCaches
 from edge.server.denials import called_off, passed, refusal_of, stopping, too_late, with_note
+from edge.server.device_thread import DeviceThread
 from edge.server.forecast import Forecast, Means
 from edge.server.queue import DeadlineQueue
 from edge.server.refusal import FAILED, Refusal
@@ -52,6 +54,7 @@ KEEP_EVERY_S = 60.0  # what was learned of the device is written to the disk so 
 class Device:
     """``deadline_s`` is that of requests without one, ``longest_s`` the most that anyone gets. ``cache_bytes`` are for
     conversations that take turns. ``report`` is told of every end, from the device's thread. ``clock`` is the engine's.
+    ``thread`` is where the engine was loaded (None: elsewhere).
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class Device:
         cache_bytes: int,
         report: Report,
         clock: Callable[[], float] = time.perf_counter,
+        thread: DeviceThread | None = None,
     ) -> None:
         self.engine = engine
         self._deadline_s = deadline_s
@@ -79,14 +83,18 @@ class Device:
         self._free_at_s = 0.0  # when the last answer ended
         self._means = Means()
         self._forecast = Forecast()
-        self._thread = Thread(target=self._work, name="device", daemon=True)
+        self._thread = thread or DeviceThread()
+        self._bell: Bell | None = None
 
     def start(self) -> None:
         """Try the model out, which measures it where that was never done, and begin to answer."""
+        self._thread.call(self._try_out)
+        self._thread.begin(self._work)
+
+    def _try_out(self) -> None:
         answer = self.engine.answer("2+3=?", TRIAL)
         self.self_test = "passed" if answer.usage.answer_tokens else "no answer came"
         self._forecast = Forecast.of(self.engine.pace, self._means)
-        self._thread.start()
 
     @property
     def num_waiting(self) -> int:
@@ -101,7 +109,7 @@ class Device:
     @property
     def is_alive(self) -> bool:
         """Whether the device's thread is there to answer."""
-        return self._thread.is_alive() and not self._is_stopping
+        return self._thread.is_alive and not self._is_stopping
 
     async def submit(self, ask: Ask) -> Ticket:
         """Admit ``ask``. Raises Refusal where it cannot be in time, UsageError where it cannot be honoured at all."""
@@ -110,10 +118,11 @@ class Device:
             prompt = await asyncio.to_thread(self._read, ask)
         else:
             prompt = self._read(ask)
+        bell = self._bell_of(asyncio.get_running_loop())
         with self._changed:
             if self._is_stopping:
                 raise stopping()
-            ticket = self._admit(ask, prompt, asked_at_s)
+            ticket = self._admit(ask, prompt, asked_at_s, bell)
             self._changed.notify()
         return ticket
 
@@ -125,7 +134,15 @@ class Device:
         check_room(len(prompt), self.engine.model.backend.context_size)
         return prompt
 
-    def _admit(self, ask: Ask, prompt: tuple[int, ...], asked_at_s: float) -> Ticket:
+    def _bell_of(self, loop: asyncio.AbstractEventLoop) -> Bell:
+        """The bell of the clients' event loop, of which there is one at a time."""
+        if self._bell is None or self._bell.loop is not loop:
+            if self._bell is not None:
+                self._bell.close()
+            self._bell = Bell(loop)
+        return self._bell
+
+    def _admit(self, ask: Ask, prompt: tuple[int, ...], asked_at_s: float, bell: Bell) -> Ticket:
         options, running, now_s = ask.options, self._running, self._clock()
         free_s = now_s + (running.left_s(now_s) if running is not None else 0.0)
         need = self._forecast.need(len(prompt), self.caches.cached_tokens(prompt), options.max_tokens)
@@ -134,13 +151,14 @@ class Device:
         verdict = self._queue.judge(asked_at_s + deadline_s, need, now_s, free_s)
         if verdict.is_admitted:
             own_s = None if options.deadline_s is None else deadline_s
-            ticket = Ticket(ask.with_options(deadline_s=own_s), prompt, need, asked_at_s, asked_at_s + deadline_s)
+            timed, due_s, note = ask.with_options(deadline_s=own_s), asked_at_s + deadline_s, None
         elif self._queue.is_full or not ask.is_best_effort:
             raise too_late(verdict, wished_s, DELIVERY_S, is_full=self._queue.is_full)
         else:
             late_s = min(max(2 * verdict.possible_s, deadline_s), self._longest_s)
-            hurried = ask.with_options(deadline_s=None, **WITHOUT_THINKING)
-            ticket = Ticket(hurried, prompt, need, asked_at_s, asked_at_s + late_s, BEST_EFFORT)
+            timed = ask.with_options(deadline_s=None, **WITHOUT_THINKING)
+            due_s, note = asked_at_s + late_s, BEST_EFFORT
+        ticket = Ticket(timed, prompt, need, asked_at_s, due_s, note, bell=bell)
         self._queue.add(ticket.due_s, need, ticket)
         return ticket
 
@@ -174,11 +192,10 @@ class Device:
             ticket.put(stopping())
         if running is not None:
             running.ticket.stop_thinking()
-        self._thread.join(timeout_s)
-        is_whole = not self._thread.is_alive()
+        is_whole = self._thread.end(timeout_s)
         if not is_whole and running is not None:
             running.ticket.stop()
-            self._thread.join(timeout_s)
+            self._thread.end(timeout_s)
         self.engine.close()
         return is_whole
 
@@ -250,8 +267,10 @@ class Device:
     def _planned(self, ticket: Ticket) -> AnswerOptions:
         """The options of ``ticket``, with no more thinking than those who wait can spare."""
         options = ticket.ask.options
+        if options.think == "off" or self.engine.model.dialect.asks_for_steps:
+            return options
         latest_s = self._latest_free_s()
-        if latest_s == float("inf") or options.think == "off" or self.engine.model.dialect.asks_for_steps:
+        if latest_s == float("inf"):
             return options
         spare_s = THINKING_SHARE * (latest_s - self._clock() - ticket.need.mean_s)
         fitting = self._forecast.thinking_tokens(spare_s, len(ticket.prompt))

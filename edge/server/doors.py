@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from ipaddress import ip_address
 
 from edge.server.refusal import FORBIDDEN, UNAUTHORIZED, Refusal
@@ -65,6 +66,7 @@ class Door:
         return is_known and scheme.lower() == "bearer"
 
 
+@lru_cache(maxsize=64)
 def is_this_machine(name: str) -> bool:
     """Whether a host's name or address can only mean the machine that uses it."""
     try:

@@ -97,17 +97,21 @@ def listen(host: str, port: int) -> socket.socket:
 def open_service(settings: Settings, model: str | None) -> Service:
     """The model, loaded and tried out, with a device thread that waits for requests."""
     from edge.engine import load
+    from edge.server.device_thread import DeviceThread
     from edge.server.service import Service
 
-    engine = load(
-        model,
-        backend=settings.backend,
-        context_size=settings.ctx_size,
-        num_threads=settings.threads,
-        dialect=settings.dialect,
+    thread = DeviceThread()
+    engine = thread.call(
+        lambda: load(
+            model,
+            backend=settings.backend,
+            context_size=settings.ctx_size,
+            num_threads=settings.threads,
+            dialect=settings.dialect,
+        )
     )
     try:
-        service = Service.of(settings, engine, int(time.time()))
+        service = Service.of(settings, engine, int(time.time()), thread)
         service.device.start()
     except BaseException:
         engine.close()
@@ -138,6 +142,7 @@ def make_server(service: Service) -> uvicorn.Server:
             write_timeout_s=settings.write_timeout_s,
         ),
         ws="none",
+        proxy_headers=False,  # nothing here asks who the client is
         lifespan="off",
         loop="asyncio",
         log_config=None,

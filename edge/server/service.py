@@ -21,6 +21,7 @@ from edge.server.refusal import Refusal
 if TYPE_CHECKING:
     from edge.chat_types import Answer
     from edge.engine import Engine
+    from edge.server.device_thread import DeviceThread
     from edge.server.settings import Settings
     from edge.server.ticket import Ticket
 
@@ -40,8 +41,8 @@ class Service:
     loaded_at_s: int
 
     @staticmethod
-    def of(settings: Settings, engine: Engine, loaded_at_s: int) -> Service:
-        """The parts for ``settings``; the device begins with ``device.start``."""
+    def of(settings: Settings, engine: Engine, loaded_at_s: int, thread: DeviceThread | None = None) -> Service:
+        """The parts for ``settings``; the device begins with ``device.start``, in ``thread``, where it was loaded."""
         log, metrics = Log(None if settings.log_file is None else Path(settings.log_file)), Metrics()
         reports = _Reports(log, metrics, logs_prompts=settings.log_prompts)
         device = Device(
@@ -51,6 +52,7 @@ class Service:
             longest_s=settings.longest_s,
             cache_bytes=settings.cache_mib * 2**20,
             report=reports.ended,
+            thread=thread,
         )
         metrics.watch(device)
         notes = None if settings.notes is None else Notes(Path(settings.notes))

@@ -1,7 +1,7 @@
 """One admitted request, held from two sides: the device's thread fills it, the client's task reads it.
 
 Knows: how events cross from the one to the other, and how the request is stopped. Does not know: queues, HTTP, or what
-the events mean.
+the events mean. Where the answer is not streamed only its end crosses.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from threading import Lock
 from edge.chat_types import Answer, StreamEvent
 from edge.running_answer import RunningAnswer
 from edge.server.ask import Ask
+from edge.server.bell import Bell
 from edge.server.queue import Need
 from edge.server.refusal import Refusal
 
 
 class Ticket:
-    """Made in the client's event loop. ``asked_at_s`` and ``due_s`` are readings of the device's clock."""
+    """``bell`` is that of the client's event loop; ``asked_at_s`` and ``due_s`` are readings of the device's clock."""
 
     def __init__(
         self,
@@ -30,6 +31,8 @@ class Ticket:
         asked_at_s: float,
         due_s: float,
         note: str | None = None,
+        *,
+        bell: Bell,
     ) -> None:
         self.id = secrets.token_hex(12)  # whoever knows it may end this answer's thinking
         self.ask = ask
@@ -46,7 +49,7 @@ class Ticket:
         self._running: RunningAnswer | None = None
         self._lock = Lock()
         self._events: deque[StreamEvent | Refusal] = deque()  # no more than an answer has tokens
-        self._loop = asyncio.get_running_loop()
+        self._bell = bell
         self._is_filled = asyncio.Event()
         self._is_called = False
 
@@ -88,12 +91,12 @@ class Ticket:
     def put(self, event: StreamEvent | Refusal) -> None:
         """Hand over an event, from the device's thread. A reader that lags gets several at once."""
         self._is_done = isinstance(event, Refusal) or event.result is not None
+        if not self._is_done and not self.ask.is_streamed:
+            return
         self._events.append(event)
         if not self._is_called:
             self._is_called = True
-            try:
-                self._loop.call_soon_threadsafe(self._is_filled.set)
-            except RuntimeError:  # the loop is closed: the server has gone, and with it whoever reads
+            if not self._bell.ring(self._is_filled.set):  # the server has gone, and with it whoever reads
                 self.is_gone = True
 
     async def batches(self) -> AsyncIterator[list[StreamEvent]]:
