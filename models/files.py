@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import secrets
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,16 @@ def write_bytes_atomically(path: Path, data: bytes) -> None:
 
     Raises OSError when the folder cannot be written; ``path`` is then untouched and nothing is left behind.
     """
+    write_parts_atomically(path, (data,))
+
+
+def write_parts_atomically(path: Path, parts: Iterable[bytes], mode: int = 0o666) -> None:
+    """The same for bytes in ``parts``, which are never joined in memory; the user's umask narrows ``mode``."""
     name = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
-    handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)  # the user's umask decides who may read
+    handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
         with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
+            stream.writelines(parts)
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(name, path)

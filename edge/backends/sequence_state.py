@@ -16,6 +16,7 @@ import os
 import struct
 import zlib
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from models.errors import BackendError
@@ -51,6 +52,13 @@ def unpack_state(fingerprint: str, state: bytes) -> tuple[list[int], bytes]:
 
 def file_fingerprint(path: Path) -> str:
     """Tells model files apart by their beginning and end: a cache means nothing to another model."""
+    status = path.stat()
+    return _fingerprint_of(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=8)
+def _fingerprint_of(path: Path, num_bytes: int, changed_ns: int) -> str:
+    """Read once for every state of a file: it takes longer than to save or restore a small one."""
     with path.open("rb") as file:
         first = file.read(FINGERPRINT_BYTES)
         file.seek(-len(first), os.SEEK_END)

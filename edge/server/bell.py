@@ -4,8 +4,8 @@ Knows: event loops, a pipe, and the interpreter's lock. Does not know: what ther
 
 ``loop.call_soon_threadsafe`` writes to a socket and lets go of the interpreter's lock for it; the loop, woken by that
 very byte, takes the lock, and the caller waits until the loop has done its work: with many clients this cost the device
-an eighth of its time. Here the byte is written with the lock held. The loop gets it when the caller next computes outside
-of the interpreter, as the device does for most of each token.
+an eighth of its time. Here the byte is written with the lock held, which the loop gets when the caller next computes
+outside of the interpreter, as the device does for most of each token.
 """
 
 from __future__ import annotations
@@ -49,17 +49,27 @@ class Bell:
     def close(self) -> None:
         """Free the pipe; what was rung for and not heard is dropped."""
         with self._lock:
-            if self._outer < 0:
-                return
             inner, outer = self._inner, self._outer
             self._inner = self._outer = -1
-        if not self.loop.is_closed():
-            self.loop.remove_reader(inner)
-        os.close(inner)
-        os.close(outer)
+        if outer >= 0:
+            if not self.loop.is_closed():
+                self.loop.remove_reader(inner)
+            os.close(inner)
+            os.close(outer)
+
+    __del__ = close  # a loop that is closed lets go of its readers without a word
 
     def _hear(self) -> None:
         os.read(self._inner, 64)
         self._is_rung = False  # before the calls are looked at: one that comes now rings again
         while self._calls:
             self._calls.popleft()()
+
+
+def bell_of(loop: asyncio.AbstractEventLoop, last: Bell | None) -> Bell:
+    """``last`` where it is that of ``loop``, else another one in its place; to be called in ``loop``."""
+    if last is not None and last.loop is loop:
+        return last
+    if last is not None:
+        last.close()
+    return Bell(loop)

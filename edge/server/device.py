@@ -15,14 +15,16 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from threading import Condition
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edge.answer import check_messages
 from edge.chat_types import Answer, AnswerOptions, StreamEvent
 from edge.limits import check_limits, check_tools
 from edge.opening import check_room
-from edge.server.bell import Bell
+from edge.server.bell import Bell, bell_of
+from edge.server.cache_file import read_caches, write_caches
 from edge.server.caches import ConversationCaches
 from edge.server.denials import called_off, passed, refusal_of, stopping, too_late, with_note
 from edge.server.device_thread import DeviceThread
@@ -30,6 +32,7 @@ from edge.server.forecast import Forecast, Means
 from edge.server.queue import DeadlineQueue
 from edge.server.refusal import FAILED, Refusal
 from edge.server.stops import until_stop
+from edge.server.thinking import WITHOUT_THINKING, with_budget
 from edge.server.ticket import Ticket
 from edge.server.under_way import UnderWay
 from models.errors import EdgeError
@@ -42,7 +45,6 @@ Report = Callable[[Ticket, Answer | Refusal], None]
 
 OTHERS_WAIT = "others are waiting"
 TIME_RUNS_OUT = "the server's own deadline is near"
-WITHOUT_THINKING: dict[str, Any] = {"think": "off", "min_think_tokens": None, "think_share": 1.0}
 BEST_EFFORT = "the deadline could not be kept, so this is the best effort"
 LONG_PROMPT = 20_000  # characters; a shorter one is encoded faster than a thread is begun
 TRIAL = AnswerOptions(think="off", temperature=0.0, max_tokens=4)
@@ -53,8 +55,8 @@ KEEP_EVERY_S = 60.0  # what was learned of the device is written to the disk so 
 
 class Device:
     """``deadline_s`` is that of requests without one, ``longest_s`` the most that anyone gets. ``cache_bytes`` are for
-    conversations that take turns. ``report`` is told of every end, from the device's thread. ``clock`` is the engine's.
-    ``thread`` is where the engine was loaded (None: elsewhere).
+    conversations that take turns, which ``cache_file`` brings through a restart. ``report`` is told of every end, from
+    the device's thread. ``clock`` is the engine's. ``thread`` is where the engine was loaded (None: elsewhere).
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class Device:
         deadline_s: float,
         longest_s: float,
         cache_bytes: int,
+        cache_file: Path | None = None,
         report: Report,
         clock: Callable[[], float] = time.perf_counter,
         thread: DeviceThread | None = None,
@@ -74,12 +77,14 @@ class Device:
         self._longest_s = longest_s
         self._report = report
         self.caches = ConversationCaches(engine.model.backend, cache_bytes)
+        self._cache_bytes, self._cache_file = cache_bytes, cache_file
         self._clock = clock
         self._queue: DeadlineQueue[Ticket] = DeadlineQueue(queue_limit)
         self._changed = Condition()
         self._running: UnderWay | None = None
         self._is_stopping = False
         self.self_test = "not made yet"
+        self.note: str | None = None  # a sentence for the operator about how it was stopped
         self._free_at_s = 0.0  # when the last answer ended
         self._means = Means()
         self._forecast = Forecast()
@@ -95,6 +100,8 @@ class Device:
         answer = self.engine.answer("2+3=?", TRIAL)
         self.self_test = "passed" if answer.usage.answer_tokens else "no answer came"
         self._forecast = Forecast.of(self.engine.pace, self._means)
+        if self._cache_file is not None:
+            self.caches.refill(read_caches(self._cache_file, str(self.engine.model_identity), self._cache_bytes))
 
     @property
     def num_waiting(self) -> int:
@@ -118,7 +125,7 @@ class Device:
             prompt = await asyncio.to_thread(self._read, ask)
         else:
             prompt = self._read(ask)
-        bell = self._bell_of(asyncio.get_running_loop())
+        bell = self._bell = bell_of(asyncio.get_running_loop(), self._bell)
         with self._changed:
             if self._is_stopping:
                 raise stopping()
@@ -133,14 +140,6 @@ class Device:
         prompt = tuple(self.engine.encode(check_messages(ask.messages), ask.options.tools))
         check_room(len(prompt), self.engine.model.backend.context_size)
         return prompt
-
-    def _bell_of(self, loop: asyncio.AbstractEventLoop) -> Bell:
-        """The bell of the clients' event loop, of which there is one at a time."""
-        if self._bell is None or self._bell.loop is not loop:
-            if self._bell is not None:
-                self._bell.close()
-            self._bell = Bell(loop)
-        return self._bell
 
     def _admit(self, ask: Ask, prompt: tuple[int, ...], asked_at_s: float, bell: Bell) -> Ticket:
         options, running, now_s = ask.options, self._running, self._clock()
@@ -180,7 +179,7 @@ class Device:
     def stop(self, timeout_s: float) -> bool:
         """Refuse who waits, let the running answer end without further thinking, and free the device.
 
-        True where it ended by itself within ``timeout_s``.
+        True where it ended by itself within ``timeout_s``. Caches are kept where that was asked for.
         """
         with self._changed:
             self._is_stopping = True
@@ -196,6 +195,8 @@ class Device:
         if not is_whole and running is not None:
             running.ticket.stop()
             self._thread.end(timeout_s)
+        if self._cache_file is not None and not self._thread.is_alive:
+            self.note = write_caches(self._cache_file, str(self.engine.model_identity), self.caches.states())
         self.engine.close()
         return is_whole
 
@@ -266,21 +267,18 @@ class Device:
 
     def _planned(self, ticket: Ticket) -> AnswerOptions:
         """The options of ``ticket``, with no more thinking than those who wait can spare."""
-        options = ticket.ask.options
-        if options.think == "off" or self.engine.model.dialect.asks_for_steps:
+        options, model = ticket.ask.options, self.engine.model
+        if options.think == "off" or model.dialect.asks_for_steps:
             return options
         latest_s = self._latest_free_s()
         if latest_s == float("inf"):
             return options
-        spare_s = THINKING_SHARE * (latest_s - self._clock() - ticket.need.mean_s)
-        fitting = self._forecast.thinking_tokens(spare_s, len(ticket.prompt))
+        spare_s = latest_s - self._clock() - ticket.need.mean_s
+        fitting = self._forecast.thinking_tokens(THINKING_SHARE * spare_s, len(ticket.prompt))
         if fitting < self.engine.pace.lengths.useful_thinking():
             ticket.note = OTHERS_WAIT
             return replace(options, **WITHOUT_THINKING)
-        if fitting < min(options.think_tokens or fitting, self.engine.model.backend.context_size):
-            least = options.min_think_tokens
-            return replace(options, think_tokens=fitting, min_think_tokens=least and min(least, fitting))
-        return options
+        return with_budget(options, fitting, model.backend.context_size)
 
     def _follow(self, running: UnderWay, event: StreamEvent) -> None:
         """Keep the books of the answer under way; close its thinking, or end it, where time runs out."""

@@ -1,8 +1,8 @@
 """The one thread that touches the device: it loads the model, tries it out, and answers.
 
-Knows: threads. Does not know: models, or what it is given to do. A library that shares its work among helper threads keeps
-a set of helpers for every thread that calls it, and with more of them than cores each step of a decode waits for the
-system's scheduler: two callers cost a quarter of the speed.
+Knows: threads. Does not know: models, or what it is given to do. A library that shares its work among helper threads
+keeps a set of helpers for every thread that calls it, and with more of them than cores each step of a decode waits for
+the system's scheduler.
 """
 
 from __future__ import annotations

@@ -62,6 +62,8 @@ def serve(
                 signal.signal(number, lambda *_: None)
         sys.setswitchinterval(SWITCH_S)
         make_server(service).run(sockets=[listener])
+        if service.device.note is not None:
+            announce(service.device.note)
         service.log.write("stopped")
         service.log.close()
 

@@ -51,6 +51,7 @@ class Service:
             deadline_s=settings.deadline_s,
             longest_s=settings.longest_s,
             cache_bytes=settings.cache_mib * 2**20,
+            cache_file=None if settings.cache_file is None else Path(settings.cache_file),
             report=reports.ended,
             thread=thread,
         )

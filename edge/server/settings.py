@@ -46,6 +46,9 @@ class Settings:
     longest_s: float = _option(600.0, "The most time that any request gets.", least=0.001)
     queue: int = _option(256, "Requests that may wait for the device.", least=1)
     cache_mib: int = _option(256, "Memory for the caches of other conversations than the last, in MiB.", least=0)
+    cache_file: str | None = _option(
+        None, "A file that brings those caches through a restart; it holds what people wrote. [default: none]"
+    )
     max_connections: int = _option(512, "Open connections.", least=1)
     max_body_bytes: int = _option(4 * 2**20, "Bytes of a request.", least=1)
     max_messages: int = _option(1000, "Messages of a request.", least=1)

@@ -1,0 +1,22 @@
+"""How an answer's options change where others need the device.
+
+Knows: options. Does not know: queues, clocks, or who asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from edge.chat_types import AnswerOptions
+
+WITHOUT_THINKING: Mapping[str, Any] = {"think": "off", "min_think_tokens": None, "think_share": 1.0}
+
+
+def with_budget(options: AnswerOptions, tokens: int, context_size: int) -> AnswerOptions:
+    """``options`` with at most ``tokens`` of thinking, where that is less than they or the context allow."""
+    if tokens >= min(options.think_tokens or context_size, context_size):
+        return options
+    least = options.min_think_tokens
+    return replace(options, think_tokens=tokens, min_think_tokens=least and min(least, tokens))
