@@ -60,6 +60,7 @@ bench: $(DEV_STAMP) ## measure what the README and the model card claim, and wri
 		$(BIN)/edge bench router --json --data "$(ROUTER_DATA)" --store docs/measured/router.json; \
 	else echo "the router is left out: ROUTER_DATA names no folder with its public prompts"; fi
 	$(BIN)/edge bench quant --json --folder runs --store docs/measured/quant.json
+	$(BIN)/edge bench serve --json --folder runs --store docs/measured/serve.json
 	$(BIN)/python -m bench_edge.readme --write
 
 set-up: $(STAMP) ## only set up

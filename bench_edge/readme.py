@@ -22,6 +22,7 @@ from bench_edge.devices_tables import tables as devices_tables
 from bench_edge.quant_tables import tables as quant_tables
 from bench_edge.report import format_checks
 from bench_edge.router_tables import tables as router_tables
+from bench_edge.serve_tables import tables as serve_tables
 from bench_edge.speed import speed_table
 from bench_edge.think_tables import tables
 from models.errors import EdgeError, UsageError
@@ -48,6 +49,10 @@ PROMISED_ROUTER = (
     *("D.inside_1", "D.inside_2", "D.inside_3", "D.attack"),
     *(f"D.{name}_{place}" for name, last in (("ece", 3), ("spark", 4), ("probe", 2)) for place in range(1, last + 1)),
 )
+PROMISED_SERVE = (
+    *("F.deadline_1", "F.deadline_2", "F.refuse", "F.speed_1", "F.speed_2", "F.speed_3", "F.memory"),
+    *("F.fuzz_1", "F.fuzz_2", "F.fuzz_3"),
+)
 
 # Benches that a checkout need not have a line of.
 PROMISED_LATER = {
@@ -55,6 +60,7 @@ PROMISED_LATER = {
     "router": PROMISED_ROUTER,
     "quant": PROMISED_QUANT,
     "devices": PROMISED_DEVICES,
+    "serve": PROMISED_SERVE,
 }
 
 
@@ -141,7 +147,7 @@ def measured_part() -> str:
     """The benches' own tables, each with the command that made it."""
     think, speed = stored_line("think"), stored_line("speed")
     lines = {bench: stored_line(bench) for bench in PROMISED_LATER if is_stored(bench)}
-    deadline, router, quant, devices = (lines.get(bench) for bench in PROMISED_LATER)
+    deadline, router, quant, devices, serve = (lines.get(bench) for bench in PROMISED_LATER)
     parts = [
         f"Thinking on demand, {think['results']['num_problems']} held-out problems ({made_by(think)}):",
         *tables(think["results"]),
@@ -151,6 +157,7 @@ def measured_part() -> str:
         f"Speed ({made_by(speed)}):",
         speed_table(speed["results"]),
         *((f"Devices ({made_by(devices)}):", *devices_tables(devices["results"])) if devices else ()),
+        *((f"The server under load ({made_by(serve)}):", *serve_tables(serve["results"])) if serve else ()),
     ]
     return "\n\n".join(parts)
 

@@ -4,7 +4,9 @@ Knows: the parts of this bench, their options and bounds: ten minutes in all. Do
 
 Deadlines are multiples of what the device takes for one answer, so that the same load weighs the same on any device.
 Goodput is counted with thinking off, where the work of an answer is the same alone and under load; with thinking left
-to the model, load costs thoughts first, and the share that is kept is reported beside it.
+to the model, load costs thoughts first, and the share that is kept is reported beside it. It is held against the engine
+itself: the same prompts with deadlines of the same kind, one after another, by the engine's own clock, once before the
+load and once after it. The clients run on the same cores as the server.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ from typing import Any
 
 from bench_edge.arguments import BenchParser, whole_number
 from bench_edge.kept import KeptRun
-from bench_edge.report import BenchReport, Check, format_table, print_report
+from bench_edge.report import BenchReport, Check, print_report
+from bench_edge.serve_tables import tables
 from bench_edge.speed import shape_file
 from edge.server.serve import check_installed
 
@@ -69,18 +72,21 @@ def _kept_part(kept: KeptRun, name: str, options: argparse.Namespace, measure: C
 
 def load_part(options: argparse.Namespace) -> dict[str, Any]:
     """Loads with thinking left to the model, and the one that goodput is counted over."""
-    from bench_edge.serve_load import Load, run_load, serial_answers
+    from bench_edge.serve_load import NUM_PROMPTS, Load, run_load, serial_answers
     from bench_edge.serve_process import our_server
 
     with our_server() as server:
         serial_answers(server, "off", SERIAL)  # warms up, and lets the server learn the lengths
         serial_answers(server, None, SERIAL)
-        plain_s, device_s = serial_answers(server, "off", SERIAL)
+        plain_s, _ = serial_answers(server, "off", SERIAL)
         free_s, _ = serial_answers(server, None, SERIAL)
         run = partial(run_load, server)
         loads = {str(number): run(Load(number, options.seconds, None, SEED), answer_s=free_s) for number in CLIENTS}
+        _, before_s = serial_answers(server, "off", NUM_PROMPTS, plain_s)
         plain = run(Load(LOADED, options.seconds, "off", SEED), answer_s=plain_s)
+        _, after_s = serial_answers(server, "off", NUM_PROMPTS, plain_s)
         start_s = server.start_s
+    device_s = (before_s + after_s) / 2
     serial = {"answer_s": free_s, "plain_answer_s": plain_s, "plain_device_s": device_s}
     return {
         "start_s": start_s,
@@ -156,48 +162,3 @@ def checks_of(results: dict[str, Any]) -> list[Check]:
     for number, name in enumerate(("crashes", "tracebacks", "not_json"), 1):
         checks.append(Check(f"F.fuzz_{number}", f"malformed requests: {name}", fuzz[name], 0, "at_most"))
     return sorted(checks, key=lambda check: check.id)
-
-
-def tables(results: dict[str, Any]) -> list[str]:
-    """The loads, the speeds, and how long a start takes."""
-    load = results["load"]
-    header = (
-        "clients",
-        "asked",
-        "admitted",
-        "in time",
-        "cut short",
-        "refused",
-        "refusal p99, ms",
-        "answers/s",
-        "thought",
-    )
-    rows = [_load_row(number, figures) for number, figures in load["clients"].items()]
-    rows.append(_load_row(f"{LOADED}, thinking off", load["plain"]))
-    speeds = [
-        (
-            name,
-            f"{1e3 * figures['direct_token_s']:.3f}",
-            f"{1e3 * figures['streamed_token_s']:.3f}",
-            f"{figures['ratio']:.3f}",
-            f"{figures.get('rival_ratio') or 0:.3f}",
-        )
-        for name, figures in results["speed"].items()
-    ]
-    speed_header = ("model", "engine, ms/token", "streamed, ms/token", "ratio", "over llama_cpp.server")
-    started = f"Started and ready after {load['start_s']:.2f} s, with spark."
-    return [format_table(header, rows), format_table(speed_header, speeds), started]
-
-
-def _load_row(name: str, figures: dict[str, Any]) -> tuple[object, ...]:
-    return (
-        name,
-        figures["asked"],
-        figures["admitted"],
-        f"{100 * figures['kept_share']:.2f} %",
-        figures["cut"],
-        figures["refused"],
-        f"{1e3 * figures['refusal_p99_s']:.1f}",
-        f"{figures['answers_per_s']:.1f}",
-        f"{100 * figures['thinking_rate']:.0f} %",
-    )

@@ -19,7 +19,8 @@ TIMEOUT_S = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came back; ``seconds`` from the request to its last byte, ``pieces_s`` when each piece of a stream came.
+    """What came back; ``seconds`` from the request to its last byte, ``pieces`` of a stream and ``pieces_s`` when each
+    came.
 
     ``status`` 0: the connection ended without a reply.
     """
@@ -29,6 +30,7 @@ class Reply:
     seconds: float
     headers: Mapping[str, str] = field(default_factory=dict)
     pieces_s: tuple[float, ...] = ()
+    pieces: tuple[bytes, ...] = ()
 
     @property
     def json(self) -> Any:
@@ -93,4 +95,4 @@ class Client:
         if headers.get("connection", "").lower() == "close":
             self.close()
         seconds = time.perf_counter() - start_s
-        return Reply(int(lines[0].split()[1]), b"".join(pieces), seconds, headers, tuple(times_s))
+        return Reply(int(lines[0].split()[1]), b"".join(pieces), seconds, headers, tuple(times_s), tuple(pieces))

@@ -33,7 +33,7 @@ class Asked:
     """One request: its deadline, its reply's status, when it was over by the client's clock, whether it thought.
 
     ``is_admitted``: also one that was refused later on, because its deadline had passed in the queue. ``is_cut``: it
-    was answered in time by ending the answer early.
+    was answered in time by ending the answer early. ``device_s``: how long it had the engine, by the server's clock.
     """
 
     deadline_s: float | None
@@ -42,6 +42,7 @@ class Asked:
     is_thought: bool = False
     is_admitted: bool = True
     is_cut: bool = False
+    device_s: float = 0.0
 
     @property
     def is_kept(self) -> bool:
@@ -76,7 +77,9 @@ def run_load(server: Process, load: Load, answer_s: float) -> dict[str, Any]:
 
 
 def summarize(asked: Sequence[Asked], seconds: float) -> dict[str, Any]:
-    """Admitted, in time, refused; answers in time a second; seconds of a refusal at the 99th percentile."""
+    """Admitted, in time, refused; answers in time a second; seconds of a refusal at the 99th percentile; the share of
+    the time that the engine had an answer under way.
+    """
     admitted = [one for one in asked if one.is_admitted]
     refused = sorted(one.seconds for one in asked if not one.is_admitted)
     in_time = sum(one.is_kept for one in admitted)
@@ -92,6 +95,7 @@ def summarize(asked: Sequence[Asked], seconds: float) -> dict[str, Any]:
         "thinking_rate": thought / max(len(admitted), 1),
         "refused": len(refused),
         "refusal_p99_s": percentile(refused, 0.99),
+        "busy_share": sum(one.device_s for one in admitted) / seconds,
         "answer_p50_s": percentile(sorted(one.seconds for one in admitted), 0.5),
     }
 
@@ -133,7 +137,13 @@ def _asked(reply: Reply, deadline_s: float | None) -> Asked:
         return Asked(deadline_s, reply.status, reply.seconds, is_admitted=is_admitted)
     edge = reply.json["edge"]
     is_thought, is_cut = edge["tokens"]["thinking_tokens"] > 0, edge["finish"] == "deadline"
-    return Asked(deadline_s, reply.status, reply.seconds, is_thought, is_cut=is_cut)
+    return Asked(deadline_s, reply.status, reply.seconds, is_thought, is_cut=is_cut, device_s=device_s(reply))
+
+
+def device_s(reply: Reply) -> float:
+    """How long an answer had the engine to itself."""
+    timings = reply.json["edge"]["timings"]
+    return float(timings["total_s"] - timings["queue_s"])
 
 
 def _pause_s(reply: Reply) -> float:
@@ -143,19 +153,24 @@ def _pause_s(reply: Reply) -> float:
     return float(reply.json.get("edge", {}).get("retry_after_s", 0.1))
 
 
-def serial_answers(server: Process, think: str | None, number: int) -> tuple[float, float]:
-    """Seconds an answer by one client alone: as its own clock has it, and less what the server's engine did not do."""
+def serial_answers(
+    server: Process, think: str | None, number: int, answer_s: float | None = None
+) -> tuple[float, float]:
+    """Seconds an answer by one client alone: as its own clock has it, and as the engine has it, which is what the
+    device does serially. ``answer_s`` gives the requests the deadlines of a load (None: they have none).
+    """
+    draw = random.Random(f"serial {number}")
 
     async def run() -> tuple[float, float]:
-        total_s = device_s = 0.0
+        total_s = engine_s = 0.0
         prompts()
         async with Client(server.port) as client:
             for prompt in prompts()[:number]:
-                reply = await client.ask(CHAT, request_of(prompt, None, think))
-                timings = reply.json["edge"]["timings"]
+                deadline_s = None if answer_s is None else max(LEAST_DEADLINE_S, answer_s * draw.choice(DEADLINES))
+                reply = await client.ask(CHAT, request_of(prompt, deadline_s, think))
                 total_s += reply.seconds
-                device_s += timings["total_s"] - timings["queue_s"]
-        return total_s / number, device_s / number
+                engine_s += device_s(reply)
+        return total_s / number, engine_s / number
 
     return asyncio.run(run())
 

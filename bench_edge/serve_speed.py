@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 SPARK_REPEATS, SHAPE_REPEATS = 60, 9
 SHAPE_TOKENS = 28  # a random model goes in circles after some thirty
 RIVAL_PATH = "/v1/completions"
+SAID = (b'"delta": {"content": ', b'"delta": {"reasoning_content": ')  # one a token, or a little more
 
 
 def spark_speed(repeats: int = SPARK_REPEATS) -> dict[str, Any]:
@@ -72,7 +73,9 @@ def _streamed_s(server: Process, max_tokens: int | None) -> float:
             reply = await client.ask(CHAT, _body(max_tokens) | {"stream": True})
         if reply.status != 200 or b'"edge"' not in reply.body:
             raise BackendError(f"The server under test replies {reply.status}: {reply.body[-200:]!r}")
-        return (reply.pieces_s[-1] - reply.pieces_s[1]) / max(reply.body.count(b"data: ") - 4, 1)
+        counts = [sum(piece.count(said) for said in SAID) for piece in reply.pieces]
+        first = next(place for place, count in enumerate(counts) if count)  # what was decided comes before
+        return (reply.pieces_s[-1] - reply.pieces_s[first]) / max(sum(counts) - 1, 1)
 
     return asyncio.run(run())
 

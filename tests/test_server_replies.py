@@ -54,6 +54,18 @@ def test_a_streamed_tool_call_in_openais_words(server: Served) -> None:
     assert chunks[-1]["choices"][0]["finish_reason"] == "tool_calls"
 
 
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions", "/api/chat", "/api/generate"])
+def test_a_stream_says_what_was_decided_before_anything_else(server: Served, path: str) -> None:
+    """Whoever waits for thoughts wants to know at once that there will be none."""
+    body = {"model": "scripted", "stream": True, "edge": {"think": "off"}}
+    body |= {"prompt": "weather?"} if path in ("/v1/completions", "/api/generate") else {"messages": ASK["messages"]}
+    lines = lines_of(server.ask(path, body).body)
+    decided, *_, last = [line["edge"] for line in lines if "edge" in line]
+    assert (decided["decision"], decided["source"]) == (last["decision"], last["source"]) == ("off", "asked")
+    first = next(place for place, line in enumerate(lines) if "edge" in line)
+    assert not any("I" in json.dumps(line) for line in lines[:first])
+
+
 @pytest.mark.parametrize("is_streamed", [True, False])
 def test_a_tool_call_in_ollamas_words(server: Served, is_streamed: bool) -> None:
     lines = lines_of(server.ask("/api/chat", ASK | {"stream": is_streamed, "think": False}).body)

@@ -12,7 +12,7 @@ from edge.server.refusal import FAILED, UNAVAILABLE, Refusal, bad_request
 from models.errors import BackendError, EdgeError, UsageError
 
 if TYPE_CHECKING:
-    from edge.chat_types import Answer
+    from edge.chat_types import Decision, StreamEvent
     from edge.server.queue import Verdict
 
 RESTART_S = 5.0  # when to ask again while the server is being stopped
@@ -47,13 +47,18 @@ def stopping() -> Refusal:
     return Refusal(UNAVAILABLE, "stopping", "The server is being stopped; ask again.", retry_after_s=RESTART_S)
 
 
-def with_note(answer: Answer, note: str | None) -> Answer:
-    """``answer`` with what the queue has done to it as a part of its reason."""
+def with_note(event: StreamEvent, note: str | None) -> StreamEvent:
+    """``event`` with what the queue has done to the answer as a part of its decision's reason."""
     if note is None:
-        return answer
-    decision = answer.decision
+        return event
+    if event.result is not None:
+        return replace(event, result=replace(event.result, decision=_noted(event.result.decision, note)))
+    return event if event.decision is None else replace(event, decision=_noted(event.decision, note))
+
+
+def _noted(decision: Decision, note: str) -> Decision:
     reason = note if decision.think is False else f"{decision.reason}; {note}"
-    return replace(answer, decision=replace(decision, reason=reason, source="deadline"))
+    return replace(decision, reason=reason, source="deadline")
 
 
 def refusal_of(error: EdgeError) -> Refusal:

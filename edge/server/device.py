@@ -236,7 +236,7 @@ class Device:
                     if event.result is not None:
                         self._finish(ticket, event)
                     else:
-                        ticket.put(event)
+                        ticket.put(with_note(event, ticket.note))
                         self._follow(running_now, event)
         except EdgeError as exc:
             self._fail(ticket, refusal_of(exc))
@@ -248,8 +248,8 @@ class Device:
             self._running = None
 
     def _finish(self, ticket: Ticket, event: StreamEvent) -> None:
-        assert event.result is not None and self._running is not None
-        answer = with_note(event.result, ticket.note)
+        answer = with_note(event, ticket.note).result
+        assert answer is not None and self._running is not None
         if ticket.is_cut:
             answer = replace(answer, finish_reason="deadline")
         self._free_at_s = self._clock()

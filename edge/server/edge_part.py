@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from edge.chat_types import Answer
+from edge.chat_types import Answer, Decision
 from edge.server.refusal import Refusal
 from edge.server.ticket import Ticket
 
@@ -16,11 +16,9 @@ WORDS = {True: "on", False: "off", None: "open"}
 
 
 def edge_part(answer: Answer, ticket: Ticket) -> dict[str, Any]:
-    """``decision`` is on, off, or open where none was made; ``finish`` is the runtime's own word."""
+    """What is known at the end; ``finish`` is the runtime's own word."""
     part: dict[str, Any] = {
-        "decision": WORDS[answer.decision.think],
-        "reason": answer.decision.reason,
-        "source": answer.decision.source,
+        **decision_part(answer.decision),
         "finish": answer.finish_reason,
         "timings": {name: round(seconds, 6) for name, seconds in asdict(answer.timings).items()},
         "tokens": asdict(answer.usage),
@@ -31,6 +29,11 @@ def edge_part(answer: Answer, ticket: Ticket) -> dict[str, Any]:
     if ticket.ask.wants_notes:
         part["sources"] = [asdict(quote) for quote in ticket.ask.quotes]
     return part
+
+
+def decision_part(decision: Decision) -> dict[str, Any]:
+    """What is known as soon as it is decided: on, off, or open where nothing was, and why."""
+    return {"decision": WORDS[decision.think], "reason": decision.reason, "source": decision.source}
 
 
 def error_part(refusal: Refusal) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from edge.chat_types import Answer, StreamEvent, ToolCall
-from edge.server.edge_part import edge_part, error_part
+from edge.server.edge_part import decision_part, edge_part, error_part
 from edge.server.openai_reply import FINISH
 from edge.server.refusal import Refusal
 from edge.server.ticket import Ticket
@@ -53,13 +53,15 @@ class OllamaReply:
             return self._line(f"{content}{thinking}")
         if event.tool_call is not None and self._is_chat:
             return self._line(f'"", "tool_calls": [{json_text(_call(event.tool_call))}]')
+        if event.decision is not None:
+            return self._line('""', f', "edge": {json_text(decision_part(event.decision))}')
         return b"" if event.result is None else json_bytes(self._last(event.result, "", "", ())) + b"\n"
 
-    def _line(self, content: str) -> bytes:
+    def _line(self, content: str, beside: str = "") -> bytes:
         said = (
             f'"message": {{"role": "assistant", "content": {content}}}' if self._is_chat else f'"response": {content}'
         )
-        return f'{self._head}, {said}, "done": false}}\n'.encode("utf-8", "replace")
+        return f'{self._head}, {said}, "done": false{beside}}}\n'.encode("utf-8", "replace")
 
     def _last(self, answer: Answer, text: str, thinking: str, calls: Sequence[ToolCall]) -> dict[str, Any]:
         thoughts = {"thinking": thinking} if thinking else {}

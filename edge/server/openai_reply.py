@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from edge.chat_types import Answer, FinishReason, StreamEvent, ToolCall
-from edge.server.edge_part import edge_part, error_part
+from edge.server.edge_part import decision_part, edge_part, error_part
 from edge.server.refusal import FAILED, NOT_FOUND, UNAUTHORIZED, UNAVAILABLE, Refusal
 from edge.server.ticket import Ticket
 from edge.server.wire import json_text
@@ -79,13 +79,16 @@ class OpenAiReply:
             call = {"index": self._num_calls, **call_part(event.tool_call, self._num_calls)}
             self._num_calls += 1
             return self._delta(f'"tool_calls": [{json_text(call)}]')
+        if event.decision is not None:
+            content = '"delta": {}' if self._is_chat else '"text": ""'
+            return self._choice(content, f', "edge": {json_text(decision_part(event.decision))}')
         return b"" if event.result is None else self._last(event.result)
 
     def _delta(self, members: str) -> bytes:
         return self._choice(f'"delta": {{{members}}}')
 
-    def _choice(self, members: str) -> bytes:
-        return f'{self._head}{members}, "finish_reason": null}}]}}\n\n'.encode("utf-8", "replace")
+    def _choice(self, members: str, beside: str = "") -> bytes:
+        return f'{self._head}{members}, "finish_reason": null}}]{beside}}}\n\n'.encode("utf-8", "replace")
 
     def _last(self, answer: Answer) -> bytes:
         kind = "chat.completion.chunk" if self._is_chat else "text_completion"

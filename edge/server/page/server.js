@@ -77,7 +77,7 @@ export async function* ask(messages, { deadlineS, notes, signal }) {
       const delta = chunk.choices?.[0]?.delta ?? {};
       if (delta.reasoning_content) yield { thinking: delta.reasoning_content };
       if (delta.content) yield { answer: delta.content };
-      if (chunk.edge) {
+      if (chunk.edge?.finish) {
         hasEnded = true;
         yield { ended: chunk.edge };
       }
