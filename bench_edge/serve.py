@@ -4,9 +4,9 @@ Knows: the parts of this bench, their options and bounds: ten minutes in all. Do
 
 Deadlines are multiples of what the device takes for one answer, so that the same load weighs the same on any device.
 Goodput is counted with thinking off, where the work of an answer is the same alone and under load; with thinking left
-to the model, load costs thoughts first, and the share that is kept is reported beside it. It is held against the engine
-itself: the same prompts with deadlines of the same kind, one after another, by the engine's own clock, once before the
-load and once after it. The clients run on the same cores as the server.
+to the model, load costs thoughts first, and the share that is kept is reported beside it. It is held against one caller
+who asks the engine itself, without a server: the same prompts with the same kind of deadlines, one after another, once
+before the load and once after it. The clients run on the same cores as the server.
 """
 
 from __future__ import annotations
@@ -72,21 +72,21 @@ def _kept_part(kept: KeptRun, name: str, options: argparse.Namespace, measure: C
 
 def load_part(options: argparse.Namespace) -> dict[str, Any]:
     """Loads with thinking left to the model, and the one that goodput is counted over."""
-    from bench_edge.serve_load import NUM_PROMPTS, Load, run_load, serial_answers
+    from bench_edge.serve_load import Load, run_load, serial_answers, serial_engine
     from bench_edge.serve_process import our_server
+    from edge.engine import load
 
-    with our_server() as server:
+    with our_server() as server, load() as engine:
         serial_answers(server, "off", SERIAL)  # warms up, and lets the server learn the lengths
         serial_answers(server, None, SERIAL)
-        plain_s, _ = serial_answers(server, "off", SERIAL)
-        free_s, _ = serial_answers(server, None, SERIAL)
+        plain_s, free_s = (serial_answers(server, think, SERIAL) for think in ("off", None))
+        serial_engine(engine, plain_s)
         run = partial(run_load, server)
         loads = {str(number): run(Load(number, options.seconds, None, SEED), answer_s=free_s) for number in CLIENTS}
-        _, before_s = serial_answers(server, "off", NUM_PROMPTS, plain_s)
+        before_s = serial_engine(engine, plain_s)
         plain = run(Load(LOADED, options.seconds, "off", SEED), answer_s=plain_s)
-        _, after_s = serial_answers(server, "off", NUM_PROMPTS, plain_s)
+        device_s = (before_s + serial_engine(engine, plain_s)) / 2
         start_s = server.start_s
-    device_s = (before_s + after_s) / 2
     serial = {"answer_s": free_s, "plain_answer_s": plain_s, "plain_device_s": device_s}
     return {
         "start_s": start_s,

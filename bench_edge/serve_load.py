@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from bench_edge.kept import say
 from bench_edge.serve_client import Client, Reply
+from edge.chat_types import AnswerOptions
 from models.spark.tasks import test_set
 
 if TYPE_CHECKING:
     from bench_edge.serve_process import Process
+    from edge.engine import Engine
 
 CHAT = "/v1/chat/completions"
 DEADLINES = (8, 16, 32, 64, 128)  # times what the device takes for one answer
@@ -118,11 +120,16 @@ async def _client(port: int, load: Load, number: int, answer_s: float, end_s: fl
     await asyncio.sleep(draw.uniform(0.0, START_S))  # people do not ask at the same instant
     async with Client(port) as client:
         while time.perf_counter() < end_s:
-            deadline_s = max(LEAST_DEADLINE_S, answer_s * draw.choice(DEADLINES))
+            deadline_s = deadline_of(answer_s, draw)
             reply = await client.ask(CHAT, request_of(draw.choice(prompts()), deadline_s, load.think))
             asked.append(_asked(reply, deadline_s))
             if reply.status != 200:
                 await asyncio.sleep(_pause_s(reply) * draw.uniform(1.0, 1.5))
+
+
+def deadline_of(answer_s: float, draw: random.Random) -> float:
+    """One of the mixed deadlines, where one answer takes ``answer_s``."""
+    return max(LEAST_DEADLINE_S, answer_s * draw.choice(DEADLINES))
 
 
 def request_of(prompt: str, deadline_s: float | None, think: str | None) -> dict[str, Any]:
@@ -153,26 +160,34 @@ def _pause_s(reply: Reply) -> float:
     return float(reply.json.get("edge", {}).get("retry_after_s", 0.1))
 
 
-def serial_answers(
-    server: Process, think: str | None, number: int, answer_s: float | None = None
-) -> tuple[float, float]:
-    """Seconds an answer by one client alone: as its own clock has it, and as the engine has it, which is what the
-    device does serially. ``answer_s`` gives the requests the deadlines of a load (None: they have none).
-    """
-    draw = random.Random(f"serial {number}")
+def serial_answers(server: Process, think: str | None, number: int) -> float:
+    """Seconds an answer, by one client alone and its own clock."""
 
-    async def run() -> tuple[float, float]:
-        total_s = engine_s = 0.0
+    async def run() -> float:
+        total_s = 0.0
         prompts()
         async with Client(server.port) as client:
             for prompt in prompts()[:number]:
-                deadline_s = None if answer_s is None else max(LEAST_DEADLINE_S, answer_s * draw.choice(DEADLINES))
-                reply = await client.ask(CHAT, request_of(prompt, deadline_s, think))
-                total_s += reply.seconds
-                engine_s += device_s(reply)
-        return total_s / number, engine_s / number
+                total_s += (await client.ask(CHAT, request_of(prompt, None, think))).seconds
+        return total_s / number
 
     return asyncio.run(run())
+
+
+def serial_engine(engine: Engine, answer_s: float, number: int = NUM_PROMPTS) -> float:
+    """Seconds an answer without thinking, of one caller who asks the engine itself, without a server, for one after the
+    other: the same prompts, with the deadlines of a load where one answer takes ``answer_s``.
+    """
+    draw = random.Random(f"serial {number}")
+    asks = [
+        (prompt, AnswerOptions(think="off", temperature=0.0, deadline_s=deadline_of(answer_s, draw)))
+        for prompt in prompts()[:number]
+    ]
+    engine.answer(asks[0][0])  # the first one of all also waited for the model
+    start_s = time.perf_counter()
+    for prompt, options in asks:
+        engine.answer(prompt, options)
+    return (time.perf_counter() - start_s) / number
 
 
 def memory_growth(server: Process, *, num_clients: int = 8, many: int = MANY) -> dict[str, Any]:

@@ -238,10 +238,10 @@ class Engine:
         due = Due(options.deadline_s, Waited(asked_at_s, load_s=self._load_s), self._clock, signals.stop)
         with self._turn(signals.stop, due.is_over) as is_ours:
             waited = Waited(asked_at_s, queue_s=self._clock() - asked_at_s, load_s=self._load_s)
+            self._load_s = 0.0  # the first answer waited for it, the later ones do not
             if not is_ours:
                 yield self._ended_in_the_queue(waited, is_stopped=signals.stop.is_set())
                 return
-            self._load_s = 0.0  # the first answer waited for it, the later ones do not
             self._use_threads(self.threads_for(options.deadline_s).num_threads)
             if signals.stop_thinking.is_set():  # before it began
                 options = replace(options, think="off", min_think_tokens=None)

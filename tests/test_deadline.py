@@ -165,6 +165,15 @@ def test_loading_counts_for_the_first_answer() -> None:
     assert (late.finish_reason, late.answer) == ("deadline", "")
 
 
+def test_an_answer_that_was_too_late_for_the_load_does_not_make_the_next_one_late() -> None:
+    """The time of the load was counted again with every answer, until one had a deadline that was longer."""
+    engine = Engine(scripted_model("1 2 3"), load_s=5.0, clock=FakeClock(0.001))
+    options = AnswerOptions(think="off", deadline_s=4.0)
+    reasons = [engine.answer("?", options).decision.reason for _ in range(2)]
+    assert "before the model was loaded" in reasons[0]
+    assert "loaded" not in reasons[1]
+
+
 def test_a_deadline_in_the_prefill_ends_it() -> None:
     """A prompt that cannot be read in time must not block the device for minutes."""
     simulation = Simulation()
