@@ -278,7 +278,7 @@ class Device:
         if fitting < self.engine.pace.lengths.useful_thinking():
             ticket.note = OTHERS_WAIT
             return replace(options, **WITHOUT_THINKING)
-        return with_budget(options, fitting, model.backend.context_size)
+        return with_budget(options, fitting)
 
     def _follow(self, running: UnderWay, event: StreamEvent) -> None:
         """Keep the books of the answer under way; close its thinking, or end it, where time runs out."""
