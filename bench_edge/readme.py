@@ -171,7 +171,15 @@ def deadline_parts(line: dict[str, Any]) -> list[str]:
 
 
 def made_by(line: dict[str, Any]) -> str:
-    """The command of a stored line, and where it ran."""
+    """The command of a stored line and where it ran, and the same of parts that were measured before."""
+    sources: dict[str, list[str]] = {}
+    for part, source in line.get("earlier", {}).items():
+        sources.setdefault(_source(source), []).append(part)
+    earlier = [f"; {', '.join(parts)} by {source}" for source, parts in sources.items()]
+    return _source(line) + "".join(earlier)
+
+
+def _source(line: Mapping[str, str]) -> str:
     return f"`{line['command']}` on {line['device']}, commit {line['commit']}"
 
 

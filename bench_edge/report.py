@@ -108,7 +108,8 @@ def format_checks(checks: Sequence[dict[str, Any]]) -> str:
 def print_report(report: BenchReport, tables: Sequence[str], *, as_json: bool, store: Path | None = None) -> None:
     """Print the tables and the checks; with ``as_json`` one JSON line comes last. ``store`` gets that line as a file.
 
-    Raises UsageError where ``store`` cannot be written.
+    Parts that ``store`` holds and that were not measured this time stay in it. Raises UsageError where it cannot be
+    written.
     """
     body = report.to_json()
     for table in tables:
@@ -119,7 +120,31 @@ def print_report(report: BenchReport, tables: Sequence[str], *, as_json: bool, s
     if as_json:
         print(line)
     if store is not None:
-        store_line(store, line)
+        store_line(store, json.dumps(with_earlier_parts(body, store), ensure_ascii=False))
+
+
+def with_earlier_parts(body: dict[str, Any], path: Path) -> dict[str, Any]:
+    """``body`` and what the line of the same bench in ``path`` holds beside it.
+
+    ``earlier`` says by which command, on which device and at which commit each of those parts was measured.
+    """
+    try:
+        stored = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return body
+    if not isinstance(stored, dict) or stored.get("bench") != body["bench"]:
+        return body
+    source = {name: stored[name] for name in ("command", "device", "commit")}
+    earlier = {
+        part: stored.get("earlier", {}).get(part, source) for part in stored["results"] if part not in body["results"]
+    }
+    if not earlier:
+        return body
+    results = {part: body["results"].get(part, figures) for part, figures in stored["results"].items()}
+    new = {check["id"]: check for check in body["checks"]}
+    checks = [new.pop(check["id"], check) for check in stored["checks"]]
+    merged = {"results": results | body["results"], "checks": [*checks, *new.values()], "earlier": earlier}
+    return body | merged
 
 
 def store_line(path: Path, line: str) -> None:
