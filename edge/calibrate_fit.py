@@ -32,18 +32,19 @@ SEED = 0
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """``accuracy-loss``: the fewest tokens that lose at most ``share`` of the answers against the best cut-point;
+    """``chance``: think wherever it pays with a chance of at least ``share``, which needs no comparison of noisy counts;
+    ``accuracy-loss``: the fewest tokens that lose at most ``share`` of the answers against the best cut-point;
     ``tokens``: the most right answers for at most ``share`` of the tokens of thinking always."""
 
-    kind: Literal["accuracy-loss", "tokens"] = "accuracy-loss"
-    share: float = 0.013
+    kind: Literal["chance", "accuracy-loss", "tokens"] = "chance"
+    share: float = 0.25
 
     def __str__(self) -> str:
         return f"{self.kind}={100 * self.share:g}%"
 
 
 def read_goal(text: str) -> Goal:
-    """A goal such as ``accuracy-loss=0.5%`` or ``tokens=50%``. Raises UsageError for anything else."""
+    """A goal such as ``chance=25%``, ``accuracy-loss=0.5%`` or ``tokens=50%``. Raises UsageError for anything else."""
     kind, _, number = text.partition("=")
     try:
         share = float(number.strip().removesuffix("%")) / 100.0
@@ -53,7 +54,11 @@ def read_goal(text: str) -> Goal:
         return Goal("accuracy-loss", share)
     if kind == "tokens" and 0.0 < share <= 1.0:
         return Goal("tokens", share)
-    raise UsageError(f"The goal is {text!r}; write accuracy-loss=0.5% or tokens=50%, with a number up to 100.")
+    if kind == "chance" and 0.0 < share <= 1.0:
+        return Goal("chance", share)
+    raise UsageError(
+        f"The goal is {text!r}; write chance=25%, accuracy-loss=0.5% or tokens=50%, with a number up to 100."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +136,11 @@ def sure_above(chances: Doubles, pays: Doubles, outcomes: Sequence[Outcome]) -> 
 def curve(chances: Doubles, outcomes: Sequence[Outcome]) -> list[Point]:
     """What each cut-point would have come to, from thinking always to never."""
     cuts = np.unique([0.0, *np.quantile(chances, np.linspace(0, 1, NUM_CURVE)), 1.0 + 1e-9])
+    return points_at(cuts.tolist(), chances, outcomes)
+
+
+def points_at(cuts: Sequence[float], chances: Doubles, outcomes: Sequence[Outcome]) -> list[Point]:
+    """What each of ``cuts`` would have come to."""
     table = np.array(
         [(one.off_rate, one.on_rate, one.off_tokens, one.on_tokens, one.off_s, one.on_s) for one in outcomes]
     )
@@ -138,12 +148,14 @@ def curve(chances: Doubles, outcomes: Sequence[Outcome]) -> list[Point]:
     for cut in cuts:
         thinks = chances >= cut
         accuracy, tokens, seconds = (np.where(thinks, table[:, at + 1], table[:, at]).mean() for at in (0, 2, 4))
-        points.append(Point(float(cut), float(accuracy), float(tokens), float(seconds), float(thinks.mean())))
+        points.append(Point(cut, float(accuracy), float(tokens), float(seconds), float(thinks.mean())))
     return points
 
 
 def choose_cut(chances: Doubles, outcomes: Sequence[Outcome], goal: Goal) -> Point:
     """The point of the curve that the goal asks for; the nearest one where none reaches it."""
+    if goal.kind == "chance":
+        return points_at([goal.share], chances, outcomes)[0]
     points = curve(chances, outcomes)
     if goal.kind == "tokens":
         most = goal.share * points[0].tokens  # the first thinks always

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 
 from edge.calibrate import CalibrationPrompt, Measurement
 from edge.calibrate_fit import LEAST_PROMPTS, Goal, fit_refit
-from edge.calibrated import FOLDER, calibration_key, keep_refit
-from edge.state import state_folder
+from edge.calibrated import keep_refit
 from models.errors import UsageError
 
 if TYPE_CHECKING:
@@ -37,11 +36,11 @@ def calibrate_model(
     """
     if len(prompts) < LEAST_PROMPTS:
         raise UsageError(f"There are {len(prompts)} prompts, and fewer than {LEAST_PROMPTS} say too little; add more.")
-    model = engine.model
-    key = calibration_key(model.name, model.path, model.dialect.name)
-    rows_path = state_folder() / FOLDER / f"{key}.rows.jsonl"
-    outcomes = Measurement(engine, rows_path, num_answers, max_tokens).run(prompts, told)
+    model, owner = engine.model, engine.model.owner
+    if owner is None:
+        raise UsageError(f"{model.name} has no weights in a file, so nothing can be kept for it; name another model.")
+    outcomes = Measurement(engine, owner.rows_path, num_answers, max_tokens).run(prompts, told)
     refit = fit_refit([prompt.messages[-1].content for prompt in prompts], outcomes, goal)
-    path = keep_refit(key, refit)
+    path = keep_refit(owner, refit)
     engine.model = replace(model, refit=refit)
     return refit, path

@@ -37,8 +37,14 @@ def calibrate(
         ),
     ] = None,
     goal: Annotated[
-        str, typer.Option("--goal", metavar="GOAL", help="accuracy-loss=0.5% or tokens=50%.")
-    ] = "accuracy-loss=1.3%",
+        str,
+        typer.Option(
+            "--goal",
+            metavar="GOAL",
+            help="chance=25%: think where it pays with that chance; accuracy-loss=0.5%: lose at most so many answers; "
+            "tokens=50%: spend at most so many of the tokens of thinking always.",
+        ),
+    ] = "chance=25%",
     num_answers: Annotated[
         int, typer.Option("--answers", metavar="N", min=1, help="Answers to each prompt in each mode.")
     ] = 2,
@@ -70,6 +76,7 @@ def calibrate(
         refit, path = calibrate_model(
             engine, chosen, wanted, num_answers=num_answers, max_tokens=max_tokens, told=Told()
         )
+        owner = engine.model.owner
     for line in told_of(dict(refit.report)):
         typer.echo(line)
     if into is not None:
@@ -77,8 +84,8 @@ def calibrate(
         from edge.model_source import find_model
 
         source = find_model(bundle).bundle
-        assert source is not None
-        path = write_copy(source, into, refit, replace=replace).path
+        assert source is not None and owner is not None  # check_copy and calibrate_model refuse others
+        path = write_copy(source, into, refit, owner, replace=replace).path
     typer.echo(f"Kept in {path}; from now on --think auto goes by it with this model.")
     return 0
 
@@ -106,10 +113,10 @@ def check_copy(bundle: str | None, into: Path | None, replace: bool) -> None:
 
 def forget_model(engine: Engine) -> int:
     """Remove what the user's state folder holds about this model."""
-    from edge.calibrated import calibration_key, forget_refit
+    from edge.calibrated import forget_refit
 
     model = engine.model
-    was_there = forget_refit(calibration_key(model.name, model.path, model.dialect.name))
+    was_there = model.owner is not None and forget_refit(model.owner)
     typer.echo(
         f"What was learned about {model.name} is forgotten."
         if was_there

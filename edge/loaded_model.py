@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 from edge.backend_choice import open_best
 from edge.backends.base import Backend, BackendOptions, find_backend, open_backend
-from edge.calibrated import calibration_key, find_refit
+from edge.calibrated import Owner, find_refit, owner_of
 from edge.model_source import ModelSource
 from models.dialect import DIALECTS, Dialect, Sampling, detect_dialect
 from models.gguf_file import read_gguf_header
@@ -45,7 +45,8 @@ class LoadedModel:
     sampling: Sampling
     backend_reason: str = "it was asked for"  # half a sentence
     notes: tuple[str, ...] = ()  # sentences that a user should see once: a backend that was passed over
-    refit: Refit | None = None  # what edge calibrate found for this model
+    owner: Owner | None = None  # whose outcomes edge calibrate measures here; None: of a model without files
+    refit: Refit | None = None  # what it found for this model
 
     @property
     def judge_marker_ids(self) -> tuple[int, int] | None:
@@ -88,6 +89,8 @@ def load_model(source: ModelSource, *, backend: str, options: BackendOptions, di
         raise
     tag_ids = (tokenizer.token_id(tag) for tag in spoken.think_tags)
     weights_path = source.weights_path(find_backend(backend).weights_role)
+    owner = owner_of(source, spoken.name)
+    refit, told = find_refit(owner, source.bundle)
     return LoadedModel(
         name=source.name,
         path=weights_path,
@@ -99,8 +102,9 @@ def load_model(source: ModelSource, *, backend: str, options: BackendOptions, di
         think_tag_ids=tuple(token for token in tag_ids if token is not None),
         sampling=spoken.sampling if source.bundle is None else source.bundle.manifest.sampling,
         backend_reason=because,
-        notes=notes,
-        refit=find_refit(calibration_key(source.name, weights_path, spoken.name), source.bundle),
+        notes=(*notes, *told),
+        owner=owner,
+        refit=refit,
     )
 
 

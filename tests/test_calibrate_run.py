@@ -13,11 +13,11 @@ import pytest
 
 from edge.calibrate import CalibrationPrompt, Measurement, Outcome, is_right, pass_rates, read_prompts
 from edge.calibrate_fit import Goal, area, choose_cut, curve, fit_refit, read_goal
-from edge.calibrated import calibration_key, find_refit, forget_refit, keep_refit, write_copy
+from edge.calibrated import Owner, find_refit, forget_refit, keep_refit, owner_of, write_copy
 from edge.chat_types import AnswerOptions
 from edge.cli_calibrate import default_prompts
 from edge.engine import Engine, load
-from edge.model_source import embedded_bundle_path
+from edge.model_source import embedded_bundle_path, find_model
 from edge.think.decision import decide, decide_by_probe
 from edge.think.logistic import cross_fitted, fit_standardized, sigmoid
 from edge.think.probe import FirstToken, Probe, read_signals
@@ -101,12 +101,15 @@ def test_a_goal_that_says_nothing_is_refused(text: str) -> None:
 def test_goals_choose_along_the_curve() -> None:
     """``tokens=50%`` must keep the budget, ``accuracy-loss`` the accuracy."""
     assert read_goal("accuracy-loss=0.5%") == Goal("accuracy-loss", 0.005)
+    assert read_goal("chance=25%") == Goal() == read_goal(str(Goal()))
     _, outcomes = sums(300)
     chances = np.array([0.9 if one.off_rate < 0.5 else 0.1 for one in outcomes])
     points = curve(chances, outcomes)
     assert points[0].thinking_rate == 1.0 and points[-1].thinking_rate == 0.0
     best = choose_cut(chances, outcomes, Goal("accuracy-loss", 0.0))
     assert best.accuracy == 1.0 and best.tokens < points[0].tokens
+    likely = choose_cut(chances, outcomes, Goal("chance", 0.5))
+    assert likely.cut == 0.5 and likely.accuracy == 1.0
     half = choose_cut(chances, outcomes, Goal("tokens", 0.5))
     assert half.tokens <= 0.5 * points[0].tokens
     assert area(points) > area(curve(np.random.default_rng(0).random(300), outcomes))
@@ -140,26 +143,68 @@ def test_a_refit_survives_its_json_and_a_damaged_one_is_none(refit: Refit, state
     text = "31+8+22=?"
     assert again.router().route(text).score == pytest.approx(refit.router().route(text).score, abs=1e-6)
     assert (again.cuts, again.probe) == (refit.cuts, refit.probe)
-    path = keep_refit("model", refit)
-    assert path.is_relative_to(state_path) and find_refit("model", None) is not None
-    path.write_text(json.dumps({**refit.to_json(), "weights": [1.0]}))
-    assert find_refit("model", None) is None
+    owner = Owner("model", "hipo", "a" * 64)
+    path = keep_refit(owner, refit)
+    assert path.is_relative_to(state_path) and find_refit(owner, None)[0] is not None
+    path.write_text(json.dumps({**json.loads(path.read_text()), "weights": [1.0]}))
+    assert find_refit(owner, None) == (None, ())
     path.write_text("{")
-    assert find_refit("model", None) is None
-    assert forget_refit("model") and not forget_refit("model")
+    assert find_refit(owner, None)[0] is None
+    assert forget_refit(owner) and not forget_refit(owner)
+
+
+def test_what_other_weights_taught_is_not_applied(refit: Refit, state_path: Path) -> None:
+    """Weights trained again have the name and the size of the old ones; their outcomes are others."""
+    old, new = Owner("model", "hipo", "a" * 64), Owner("model", "hipo", "b" * 64)
+    path = keep_refit(old, refit)
+    found, notes = find_refit(new, None)
+    assert found is None and "other weights" in notes[0] and "edge calibrate" in notes[0]
+    assert find_refit(Owner("another", "hipo", "b" * 64), None) == (None, ())
+    path.rename(state_path / new.state_name)  # even where the file is found
+    found, notes = find_refit(new, None)
+    assert found is None and "not used" in notes[0]
+    path = keep_refit(old, refit)
+    kept = json.loads(path.read_text())
+    path.write_text(json.dumps({**kept, "made_for": {**kept["made_for"], "router": "c" * 64}}))
+    assert find_refit(old, None)[0] is None  # the layer weighs another router's inputs
+    assert forget_refit(new) and find_refit(new, None) == (None, ())
+
+
+def test_weights_are_told_apart_by_what_is_in_them(tmp_path: Path) -> None:
+    """Two fine-tunes of one model may share the name, the size and the first bytes."""
+    paths = [tmp_path / name / "model.gguf" for name in "abc"]
+    for path, inside in zip(paths, (b"\x01", b"\x01", b"\x02"), strict=True):
+        path.parent.mkdir()
+        path.write_bytes(b"GGUF" + inside * 100_000)
+    first, same, other = (owner_of(find_model(path), "plain") for path in paths)
+    assert first == same and first.family == other.family and first.state_name != other.state_name
+    ours = owner_of(find_model(None), "hipo")
+    assert len(ours.weights) == 64 and ours != owner_of(find_model("spark-hunyuan"), "hunyuan")
+
+
+def test_a_model_says_once_that_its_old_calibration_is_passed_over(refit: Refit) -> None:
+    """Auto that goes by the judge again, without a word, would look like a fault of the calibration."""
+    owner = owner_of(find_model(None), "hipo")
+    keep_refit(replace(owner, weights="0" * 64), refit)
+    with load(num_threads=1, context_size=256) as engine:
+        assert engine.model.refit is None and any("other weights" in note for note in engine.notes)
+        keep_refit(owner, refit)
+    with load(num_threads=1, context_size=256) as engine:
+        assert engine.model.refit is not None and not any("other weights" in note for note in engine.notes)
 
 
 def test_a_copy_of_the_bundle_brings_it_along(refit: Refit, tmp_path: Path) -> None:
     """A bundle is hashed: a file that was slipped in would make ``verify`` fail."""
     source = open_bundle(embedded_bundle_path())
-    copy = write_copy(source, tmp_path / "copy", refit)
+    owner = owner_of(find_model(None), "hipo")
+    copy = write_copy(source, tmp_path / "copy", refit, owner)
     assert verify_bundle(copy.path).manifest.name == source.manifest.name
     with load(copy.path, num_threads=1, context_size=256) as engine:
         assert engine.model.refit is not None
         answer = engine.answer("31+8+22+17+5=?", AnswerOptions(temperature=0.0))
     assert (answer.decision.source, answer.decision.think) in (("router", True), ("probe", True))
     with pytest.raises(BundleError, match="exists already"):
-        write_copy(source, tmp_path / "copy", refit)
+        write_copy(source, tmp_path / "copy", refit, owner)
 
 
 def test_measuring_goes_on_where_it_was(tmp_path: Path) -> None:
@@ -243,4 +288,3 @@ def test_an_engine_without_a_refit_is_left_to_its_judge() -> None:
     with load(num_threads=1, context_size=256) as engine:
         assert isinstance(engine, Engine) and engine.model.refit is None
         assert engine.answer("2+3=?", AnswerOptions(temperature=0.0)).decision.source == "judge"
-        assert calibration_key("a", engine.model.path, "hipo") != calibration_key("b", engine.model.path, "hipo")

@@ -5,7 +5,9 @@ Knows: shapes, rounding to bytes, and how outputs become a score. Does not know:
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -70,3 +72,12 @@ class RouterWeights:
         floats = np.frombuffer(data, "<f4", NUM_FLOATS, len(MARK) + TABLE_BYTES).astype(np.float32)
         steps, layer, bias = np.split(floats, [WIDTH, WIDTH + 2 * NUM_KINDS * NUM_INPUTS])
         return RouterWeights(table * steps, layer.reshape(NUM_INPUTS, 2 * NUM_KINDS), bias)
+
+
+@cache
+def weights_hash(path: Path = PATH) -> str:
+    """Names the weights in the file at ``path``; empty where it cannot be read, which ``load`` will say."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return ""
