@@ -13,14 +13,14 @@ import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from os import environ
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
-from bench_edge.kept import KeptRows, KeptRun, Progress, model_identity
+from bench_edge.kept import KeptRun, model_identity
 from bench_edge.slowed_backend import SlowedBackend
 from bench_edge.think_run import usable_cores
 from edge.chat_types import AnswerOptions
@@ -64,21 +64,19 @@ def measure(num_problems: int, kept: KeptRun) -> list[Outcome]:
     """The first problems of the test set under every policy; an interrupted run goes on where it was."""
     problems = test_set()[:num_problems]
     rows = kept.rows(b"accuracy", str(num_problems).encode(), model_identity(None))
-    outcomes = list(_read(rows))
-    done = {(one.policy, one.index, one.deadline_s) for one in outcomes}
-    todo = [job for job in all_jobs(num_problems) if job not in done]
-    progress = Progress("accuracy against the deadline", len(todo))
-    for outcome in answer_all(problems, todo):
-        outcomes.append(outcome)
-        rows.add(asdict(outcome))
-        progress.step()
-    return outcomes
+    outcomes = rows.go_on(
+        all_jobs(num_problems),
+        read=_read,
+        write=lambda _, outcome: asdict(outcome),
+        do=lambda todo: zip(todo, answer_all(problems, todo), strict=True),
+        progress="accuracy against the deadline",
+    )
+    return list(outcomes.values())
 
 
-def _read(rows: KeptRows) -> Iterator[Outcome]:
-    for row in rows.read():
-        with suppress(TypeError, KeyError):  # a row of something else
-            yield Outcome(**{**row, "right": tuple(row["right"])})
+def _read(row: dict[str, Any]) -> tuple[Job, Outcome]:
+    outcome = Outcome(**{**row, "right": tuple(row["right"])})
+    return (outcome.policy, outcome.index, outcome.deadline_s), outcome
 
 
 def all_jobs(num_problems: int) -> list[Job]:

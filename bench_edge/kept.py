@@ -1,6 +1,7 @@
 """Rows of a long measurement, kept in the state folder until the whole bench has ended, and how much of it is left.
 
-Knows: JSON lines, a name for a run by all it depends on, and the clock. Does not know: what the rows say.
+Knows: JSON lines, a name for a run by all it depends on, what is left of a list of jobs, and the clock. Does not know:
+what the rows say.
 """
 
 from __future__ import annotations
@@ -9,11 +10,11 @@ import hashlib
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import bench_edge
 import edge
@@ -21,6 +22,8 @@ import models
 import quantize
 
 PROGRESS_EVERY_S = 20.0
+Job = TypeVar("Job", bound=Hashable)
+Outcome = TypeVar("Outcome")
 
 
 class KeptRun:
@@ -45,6 +48,14 @@ class KeptRun:
             return KeptRows(self, None)
         self._paths.append(path)
         return KeptRows(self, path)
+
+    def file(self, *parts: bytes) -> Path:
+        """Where a measurement keeps rows of its own until ``finish``. Raises OSError where there is no home folder."""
+        from edge.state import state_folder
+
+        path = state_folder() / "bench" / f"{self._bench}-{fingerprint(*parts)}.own.jsonl"
+        self._paths.append(path)
+        return path
 
     def keep(self, path: Path | None, row: Mapping[str, Any]) -> None:
         """Append ``row`` to the file, if that is possible."""
@@ -90,6 +101,33 @@ class KeptRows:
     def add(self, row: Mapping[str, Any]) -> None:
         """Keep one more row."""
         self._run.keep(self._path, row)
+
+    def go_on(
+        self,
+        jobs: Sequence[Job],
+        *,
+        read: Callable[[dict[str, Any]], tuple[Job, Outcome]],
+        write: Callable[[Job, Outcome], Mapping[str, Any]],
+        do: Callable[[list[Job]], Iterable[tuple[Job, Outcome]]],
+        progress: str,
+        unit: str = "answers",
+    ) -> dict[Job, Outcome]:
+        """The outcome of each of ``jobs``, in their order: those that are kept, and the others as ``do`` gives them.
+
+        ``read`` may raise KeyError, TypeError or ValueError for a row of something else; ``write`` is its inverse.
+        """
+        outcomes: dict[Job, Outcome] = {}
+        for row in self.read():
+            with suppress(KeyError, TypeError, ValueError):
+                job, outcome = read(row)
+                outcomes[job] = outcome
+        todo = [job for job in jobs if job not in outcomes]
+        told = Progress(progress, len(todo), unit)
+        for job, outcome in do(todo):
+            outcomes[job] = outcome
+            self.add(write(job, outcome))
+            told.step()
+        return {job: outcomes[job] for job in jobs}
 
 
 def fingerprint(*parts: bytes) -> str:

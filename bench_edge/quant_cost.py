@@ -66,16 +66,21 @@ CASES: dict[str, Case] = {
 
 def measure(folder: Path, kept: KeptRun, *, keep_checkpoints: bool, names: Sequence[str]) -> dict[str, Any]:
     """Run the cases ``names`` of CASES one after the other, in ``folder``, where their checkpoints are made."""
-    figures: dict[str, Any] = {}
-    for (shape, kind), some in _by_checkpoint(names).items():
-        rows = {name: kept.rows(b"cost", name.encode()) for name in some}
-        figures |= {name: found[0] for name in some if (found := rows[name].read())}
-        if todo := [name for name in some if name not in figures]:
+
+    def run(todo: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+        for (shape, kind), some in _by_checkpoint(todo).items():
             with random_checkpoint(shape, kind, folder, keep=keep_checkpoints) as checkpoint:
-                for name in todo:
-                    figures[name] = run_case(CASES[name], checkpoint, folder / f"random-{name}")
-                    rows[name].add(figures[name])
-    return {name: figures[name] for name in names}
+                for name in some:
+                    yield name, run_case(CASES[name], checkpoint, folder / f"random-{name}")
+
+    return kept.rows(b"cost").go_on(
+        names,
+        read=lambda row: (row["case"], row["figures"]),
+        write=lambda name, figures: {"case": name, "figures": figures},
+        do=run,
+        progress="cost of edge quantize",
+        unit="cases",
+    )
 
 
 def _by_checkpoint(names: Sequence[str]) -> dict[tuple[str, Kind], list[str]]:

@@ -7,25 +7,26 @@ figures are made (``router_sources``, ``router_attack``, ``router_speed``) or sh
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from bench_edge.arguments import BenchParser, whole_number
+from bench_edge.kept import KeptRun, say
 from bench_edge.report import BenchReport, Check, print_report
 from bench_edge.router_attack import attacks, flip_share
 from bench_edge.router_sources import LEFT_OUT, by_band, calibration, coarse, inside, long_prompts, scorer
-from bench_edge.router_spark import measure_models, spark_checks
+from bench_edge.router_spark import ModelsRun, spark_checks
 from bench_edge.router_speed import measure_size, measure_speed
 from bench_edge.router_tables import tables
 from edge.model_source import EMBEDDED_FOLDERS
 from edge.think.router import Router, default_router
 from models.router.data import Row, read_rows
 from models.router.train import SEED, train
+from models.spark.tasks import TEST_SIZE
 
-NUM_PROBLEMS, NUM_PROMPTS = 2000, 1500
+NUM_PROMPTS = 3000
 EMBEDDERS = ("sentence_transformers", "fastembed", "model2vec")
 INSIDE_BARS = {"mmlu": 0.62, "gsm8k": 0.45, "cmath": 0.55}
 ABOVE_LENGTH = 0.05
@@ -37,15 +38,16 @@ def main(arguments: list[str]) -> int:
     options = _parse(arguments)
     train_rows, dev = read_rows(options.data / "train.jsonl.gz"), read_rows(options.data / "dev.jsonl.gz")
     router = default_router()
+    kept = KeptRun("router")
     results = measure(router, dev, options.seed)
-    results["coarse"] = leave_out(train_rows, dev, options.made)
+    results["coarse"] = leave_out(train_rows, dev, options.made, kept)
     results["sentence_embeddings"] = embeddings_note()
-    results["models"] = measure_models(
-        options.model or list(EMBEDDED_FOLDERS), options.problems, options.prompts, options.seed
-    )
+    run = ModelsRun(kept, options.problems, options.prompts, options.seed)
+    results["models"] = run.measure_all(options.model or list(EMBEDDED_FOLDERS))
     checks = [*router_checks(results), *spark_checks(results["models"])]
     report = BenchReport("router", arguments, options.seed, results, checks)
     print_report(report, tables(results), as_json=options.json, store=options.store)
+    run.finish()
     return 0
 
 
@@ -58,7 +60,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--model", action="append", help="calibrate this model; may be repeated (the embedded ones if not given)"
     )
-    parser.add_argument("--problems", type=whole_number, default=NUM_PROBLEMS, help="test problems for each model")
+    parser.add_argument("--problems", type=whole_number, default=TEST_SIZE, help="test problems for each model")
     parser.add_argument("--prompts", type=whole_number, default=NUM_PROMPTS, help="calibration prompts for each model")
     parser.add_argument("--seed", type=int, default=SEED)
     return parser.parse_args(arguments)
@@ -78,14 +80,25 @@ def measure(router: Router, dev: Sequence[Row], seed: int) -> dict[str, Any]:
     }
 
 
-def leave_out(train_rows: Sequence[Row], dev: Sequence[Row], made: float) -> dict[str, Any]:
-    """For every source a router that was trained without it, and how it places that source."""
-    found: dict[str, Any] = {}
-    for source in LEFT_OUT:
-        print(f"training without {source} ...", file=sys.stderr, flush=True)
-        router = Router(train([row for row in train_rows if row.source != source], SEED, made))
-        found |= coarse(dev, source, train_rows, scorer(router))
-    return found
+def leave_out(train_rows: Sequence[Row], dev: Sequence[Row], made: float, kept: KeptRun) -> dict[str, Any]:
+    """For every source a router that was trained without it, and how it places that source; goes on where it was."""
+
+    def placed(sources: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+        for source in sources:
+            say(f"training without {source} ...")
+            router = Router(train([row for row in train_rows if row.source != source], SEED, made, say))
+            yield source, coarse(dev, source, train_rows, scorer(router))
+
+    rows = kept.rows(b"coarse", str(made).encode(), *(row.text.encode() for row in (*train_rows, *dev)))
+    found = rows.go_on(
+        LEFT_OUT,
+        read=lambda row: (row["source"], row["figures"]),
+        write=lambda source, figures: {"source": source, "figures": figures},
+        do=placed,
+        progress="router without a source",
+        unit="trainings",
+    )
+    return {name: figures for some in found.values() for name, figures in some.items()}
 
 
 def embeddings_note() -> str:

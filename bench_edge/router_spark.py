@@ -13,14 +13,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
 from bench_edge.intervals import paired_difference
-from bench_edge.kept import Progress
+from bench_edge.kept import KeptRun, Progress, model_identity
 from bench_edge.ranking import NUM_DRAWS, Floats, bootstrap, calibration_error
 from bench_edge.report import Check
 from bench_edge.think_run import Outcome as Answered
@@ -29,6 +27,7 @@ from edge.calibrate import CalibrationPrompt, Measurement, Outcome, read_prompts
 from edge.calibrate_fit import Goal, area, curve, fit_refit
 from edge.cli_calibrate import default_prompts
 from edge.engine import Engine, load
+from edge.model_source import find_model
 from edge.think.probe import FirstToken
 from edge.think.refit import Refit
 from models.spark.tasks import Problem, test_set
@@ -46,43 +45,45 @@ class Decided:
     probed: Floats  # 1 where the probe was asked
 
 
-def measure_models(models: Sequence[str], size: int, limit: int, seed: int) -> dict[str, Any]:
-    """The figures of every model, by its name; ``limit`` calibration prompts, ``size`` test problems."""
-    return {load_name(model): measure_model(model, size, limit, seed) for model in models}
+class ModelsRun:
+    """Calibrates models on ``num_prompts`` and decides ``num_problems`` of the test set; goes on where it was."""
 
+    def __init__(self, kept: KeptRun, num_problems: int, num_prompts: int, seed: int) -> None:
+        self._kept, self._answers = kept, ThinkRun("router")
+        self._problems = test_set()[:num_problems]
+        self._prompts = read_prompts(default_prompts())[:num_prompts]
+        self._seed = seed
 
-def load_name(model: str) -> str:
-    """The name that a model calls itself."""
-    from edge.model_source import find_model
+    def measure_all(self, models: Sequence[str]) -> dict[str, Any]:
+        """The figures of every model, by its name."""
+        return {find_model(model).name: self._measure(model) for model in models}
 
-    return find_model(model).name
+    def _measure(self, model: str) -> dict[str, Any]:
+        """Calibrate, decide on every test problem, and count what each policy comes to."""
+        with load(model, num_threads=1, context_size=1024) as engine:
+            refit = self._calibrated(engine, model)
+            decided = decide_all(engine, refit, self._problems)
+        answered = self._answers.measure(model, self._problems, ("off", "on"))
+        figures = summarize(self._problems, answered["off"], answered["on"], decided, self._seed)
+        return {"calibration": dict(refit.report), **figures}
 
+    def _calibrated(self, engine: Engine, model: str) -> Refit:
+        """What ``edge calibrate`` finds, without keeping it for the user."""
+        progress, last = Progress(f"calibrating {engine.model.name}", len(self._prompts), "prompts"), [0]
 
-def measure_model(model: str, size: int, limit: int, seed: int) -> dict[str, Any]:
-    """Calibrate, decide on every test problem, and count what each policy comes to."""
-    problems = test_set()[:size]
-    prompts = read_prompts(default_prompts())[:limit]
-    with TemporaryDirectory() as folder, load(model, num_threads=1, context_size=1024) as engine:
-        refit = calibrated(engine, prompts, Path(folder) / "rows.jsonl", load_name(model))
-        decided = decide_all(engine, refit, problems)
-    run = ThinkRun()
-    answered = run.measure(model, problems, ("off", "on"))
-    figures = summarize(problems, answered["off"], answered["on"], decided, seed)
-    run.finish()
-    return {"calibration": dict(refit.report), **figures}
+        def told(num_done: int, _: int) -> None:
+            for _ in range(num_done - last[0]):
+                progress.step()
+            last[0] = num_done
 
+        rows_path = self._kept.file(b"calibration", model_identity(model))
+        outcomes = Measurement(engine, rows_path, NUM_ANSWERS, MAX_TOKENS).run(self._prompts, told)
+        return fit_refit([prompt.messages[-1].content for prompt in self._prompts], outcomes, Goal())
 
-def calibrated(engine: Engine, prompts: Sequence[CalibrationPrompt], rows_path: Path, name: str) -> Refit:
-    """What ``edge calibrate`` finds, without keeping it."""
-    progress, last = Progress(f"calibrating {name}", len(prompts), "prompts"), [0]
-
-    def told(num_done: int, _: int) -> None:
-        for _ in range(num_done - last[0]):
-            progress.step()
-        last[0] = num_done
-
-    outcomes = Measurement(engine, rows_path, NUM_ANSWERS, MAX_TOKENS).run(prompts, told)
-    return fit_refit([prompt.messages[-1].content for prompt in prompts], outcomes, Goal())
+    def finish(self) -> None:
+        """Forget what was kept; to be called when the bench has said all it has to say."""
+        self._answers.finish()
+        self._kept.finish()
 
 
 def decide_all(engine: Engine, refit: Refit, problems: Sequence[Problem]) -> Decided:

@@ -9,12 +9,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from bench_edge.kept import KeptRows, KeptRun, Progress, model_identity
+from bench_edge.kept import KeptRun, model_identity
 from models.dialect import Think
 from models.spark.tasks import Problem
 
@@ -64,26 +63,24 @@ class ThinkRun:
         """
         texts = (f"{problem.prompt}\0{problem.answer}".encode() for problem in problems)
         rows = self._kept.rows(model_identity(model), backend.encode(), *texts)
-        done = {(outcome.mode, outcome.index): outcome for outcome in _read_outcomes(rows)}
         # all modes of a problem in turn, so that the time left is known early
-        jobs = [(mode, index) for index in range(len(problems)) for mode in modes]
-        todo = [job for job in jobs if job not in done]
-        progress = Progress(f"{model or 'spark'} on {backend}", len(todo))
-        for outcome in _answer_all(model, backend, problems, todo):
-            done[outcome.mode, outcome.index] = outcome
-            rows.add(asdict(outcome))
-            progress.step()
-        return {mode: [done[mode, index] for index in range(len(problems))] for mode in modes}
+        outcomes = rows.go_on(
+            [(mode, index) for index in range(len(problems)) for mode in modes],
+            read=_read,
+            write=lambda _, outcome: asdict(outcome),
+            do=lambda todo: zip(todo, _answer_all(model, backend, problems, todo), strict=True),
+            progress=f"{model or 'spark'} on {backend}",
+        )
+        return {mode: [outcomes[mode, index] for index in range(len(problems))] for mode in modes}
 
     def finish(self) -> None:
         """Forget what was kept; to be called when the bench has said all it has to say."""
         self._kept.finish()
 
 
-def _read_outcomes(rows: KeptRows) -> Iterator[Outcome]:
-    for row in rows.read():
-        with suppress(TypeError):  # a row of something else
-            yield Outcome(**row)
+def _read(row: dict[str, Any]) -> tuple[Job, Outcome]:
+    outcome = Outcome(**row)
+    return (outcome.mode, outcome.index), outcome
 
 
 # --- answering ------------------------------------------------------------------------------------------------------

@@ -120,13 +120,15 @@ def _plan(
     decision = decide(
         options.think, has_judge=dialect.has_judge, default_think=dialect.default_think, difficulty=difficulty
     )
+    gain = None if difficulty is None else difficulty.score
     if difficulty is not None and not difficulty.is_sure and model.refit is not None:
         signals = opening.look_ahead(pace.speed)
-        decision = decision if signals is None else decide_by_probe(model.refit.probe, difficulty, signals)
+        if signals is not None:
+            gain = model.refit.probe.chance(difficulty.score, signals)
+            decision = decide_by_probe(model.refit.probe, gain)
     parser = opening.render(think_mode(decision))
     if not options.has_limits:
         return decision, parser, Limits()
-    gain = None if difficulty is None else difficulty.score
     plan, limits = plan_answer(model, options, decision, opening, pace, due, forced_text, shape, gain=gain)
     if plan.think is not decision.think:
         parser = opening.render(think_mode(plan.decision))

@@ -138,13 +138,14 @@ def _voice(text: str) -> str:
 class Measurement:
     """Answers every prompt of a set, and keeps every outcome in ``rows_path`` so that it can be resumed.
 
-    ``num_answers`` a mode, the first of them greedy. ``max_tokens`` of each answer, None: no limit but the context.
+    ``num_answers`` a mode, the first of them greedy, the others as the model is sampled: of one that is sampled
+    greedily they would all be the first, so it gives one. ``max_tokens`` of each, None: no limit but the context.
     """
 
     def __init__(self, engine: Engine, rows_path: Path, num_answers: int, max_tokens: int | None) -> None:
         self._engine = engine
         self._rows_path = rows_path
-        self._num_answers = num_answers
+        self._num_answers = num_answers if engine.model.sampling.temperature > 0 else 1
         self._max_tokens = max_tokens
 
     def run(self, prompts: Sequence[CalibrationPrompt], told: Callable[[int, int], None]) -> list[Outcome]:

@@ -32,12 +32,12 @@ SEED = 0
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """``chance``: think wherever it pays with a chance of at least ``share``, which needs no comparison of noisy counts;
+    """``chance``: think wherever it pays with a chance of at least ``share``, so that no noisy counts are compared;
     ``accuracy-loss``: the fewest tokens that lose at most ``share`` of the answers against the best cut-point;
     ``tokens``: the most right answers for at most ``share`` of the tokens of thinking always."""
 
     kind: Literal["chance", "accuracy-loss", "tokens"] = "chance"
-    share: float = 0.25
+    share: float = 0.21
 
     def __str__(self) -> str:
         return f"{self.kind}={100 * self.share:g}%"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edge.prompt_file import read_prompt_file
+from edge.prompt_file import PromptLine, read_prompt_file
 from models.errors import PromptError, UsageError
 
 if TYPE_CHECKING:
@@ -46,11 +46,15 @@ def route(
 
 
 def route_file(router: Router, path: Path) -> int:
-    """Print one object a line of the file, in its order; 1 where a line was no prompt, which its object says."""
+    """Print one object a line of the file, in its order; 1 where a line was no prompt, which its object says.
+
+    Bytes that are no UTF-8 are read as question marks: the rest of such a prompt still says how hard it is.
+    """
     exit_code = 0
     for line in read_prompt_file(path):
         try:
-            found = routed(router, line.messages())
+            legible = line.data.decode("utf-8", "replace").encode()
+            found = routed(router, PromptLine(line.number, legible).messages())
         except PromptError as exc:
             found, exit_code = {"error": str(exc)}, 1
         typer.echo(json.dumps({"line": line.number, **found}, ensure_ascii=False))

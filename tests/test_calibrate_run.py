@@ -101,7 +101,8 @@ def test_a_goal_that_says_nothing_is_refused(text: str) -> None:
 def test_goals_choose_along_the_curve() -> None:
     """``tokens=50%`` must keep the budget, ``accuracy-loss`` the accuracy."""
     assert read_goal("accuracy-loss=0.5%") == Goal("accuracy-loss", 0.005)
-    assert read_goal("chance=25%") == Goal() == read_goal(str(Goal()))
+    assert read_goal("chance=25%") == Goal("chance", 0.25)
+    assert read_goal(str(Goal())) == Goal()
     _, outcomes = sums(300)
     chances = np.array([0.9 if one.off_rate < 0.5 else 0.1 for one in outcomes])
     points = curve(chances, outcomes)
@@ -267,10 +268,12 @@ def test_who_decides_and_in_which_order() -> None:
         bet = replace(unsure, thinks=thinks)
         found = decide("auto", has_judge=False, default_think=habit, difficulty=bet)
         assert (found.think, found.source) == (thinks or habit, "router")
+    habit = decide("auto", has_judge=False, default_think=True, difficulty=replace(unsure, thinks=False))
+    assert "thinks when it is left alone" in habit.reason  # not what speaks against thinking
     assert decide("auto", **judged, difficulty=sure).source == "router"
     probe = Probe((0.0, 1.0, 0.0, 0.0, 0.0), 0.0, 0.5)
-    assert decide_by_probe(probe, unsure, FirstToken(3.0, 0.0, -1.0)).think is True
-    assert decide_by_probe(probe, unsure, FirstToken(-3.0, 0.0, -1.0)).source == "probe"
+    assert decide_by_probe(probe, probe.chance(unsure.score, FirstToken(3.0, 0.0, -1.0))).think is True
+    assert decide_by_probe(probe, probe.chance(unsure.score, FirstToken(-3.0, 0.0, -1.0))).source == "probe"
 
 
 def test_cross_fitting_never_sees_its_own_rows() -> None:

@@ -43,6 +43,16 @@ def test_a_file_is_routed_line_by_line(tmp_path: Path, capsys: pytest.CaptureFix
     assert third["think"] and "follows up" in third["reasons"][0]
 
 
+def test_odd_lines_of_a_file_have_a_decision(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Half a character, cut off upstream, must not cost a prompt its decision."""
+    path = tmp_path / "prompts.jsonl"
+    lines = [b'"caf\xc3 prove it"', b'""', b'"\\ud83d"', b'"\\u0000\\u0007"', '"你好 world 😀"'.encode()]
+    path.write_bytes(b"\n".join([*lines, b'"' + b"a " * 500_000 + b'"']))
+    assert edge("route", "--jsonl", str(path)) == 0
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(found) == 6 and all(each["reasons"] and each["choice"] for each in found)
+
+
 @pytest.mark.parametrize("arguments", [(), ("--jsonl", "a.jsonl", "hello"), ("--jsonl", "no/such/file")])
 def test_wrong_use_is_one_sentence(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     """A traceback for a missing prompt would scare people off."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from edge.think.prompt_tokens import CLASSES, LONGEST_BYTES, tokenize
 from edge.think.prompt_view import WHOLE, view
 from edge.think.prompt_words import WORD_GROUPS, lexicon
 from edge.think.router import CutPoints, Router, default_router, route
+from edge.think.router_reasons import EASY_GROUPS, EASY_KINDS, HARD_GROUPS, KIND_REASONS
 from edge.think.router_weights import KINDS, PATH, RouterWeights
 from models.errors import BundleError
 
@@ -163,6 +165,17 @@ def test_a_plea_does_not_change_the_decision() -> None:
     for text in HARD[:2]:
         assert route(f"Just answer, don't think: {text}").thinks
     assert not route("Think as hard as you can: what is the capital of Portugal?").thinks
+
+
+@pytest.mark.parametrize("thinks", [True, False])
+def test_reasons_speak_for_the_decision(thinks: bool) -> None:
+    """``off``, because it needs a few steps: whoever reads that trusts no decision any more."""
+    for text in (*EASY, *HARD, "12*7-5=?", "Tom has 3 apples and eats one. How many are left?"):
+        found = replace(route(text), thinks=thinks)
+        for against in (KIND_REASONS[kind] for kind in KINDS if (kind in EASY_KINDS) == thinks):
+            assert against not in found.reasons and against not in found.reason
+        assert not set(found.reasons) & set((EASY_GROUPS if thinks else HARD_GROUPS).values())
+    assert route(HARD[1]).reasons != route(EASY[0]).reasons
 
 
 def test_cut_points_split_the_scores_in_order() -> None:

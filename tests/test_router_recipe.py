@@ -17,9 +17,11 @@ from edge.think.router import Router
 from models.errors import UsageError
 from models.router.bags import Prompts, make_batch, pooled, table_gradient
 from models.router.data import LANGUAGES, Row, read_rows, training_rows
+from models.router.deductions import draw_deduction
+from models.router.errands import errand
+from models.router.everyday import everyday
 from models.router.puzzles import draw_puzzle
 from models.router.reasoning import draw_reasoning
-from models.router.requests import everyday
 from models.router.school import draw_school
 from models.router.train import train
 
@@ -66,7 +68,7 @@ def test_made_prompts_never_repeat_an_evaluation_prompt(repository: Path) -> Non
     trained = read_rows(folder / "router" / "train.jsonl.gz")
     assert not kept & {normalized(row.text) for row in trained}
     rng = Random(1)
-    for draw in (draw_school, draw_puzzle, draw_reasoning):
+    for draw in (draw_school, draw_puzzle, draw_reasoning, draw_deduction):
         for language in LANGUAGES:
             assert not kept & {normalized(draw(rng, language)[0]) for _ in range(1500)}
 
@@ -75,12 +77,12 @@ def test_made_prompts_are_filled_in() -> None:
     """A brace left over in a prompt would be learned as a sign of its kind."""
     rng = Random(3)
     for language in LANGUAGES:
-        for draw in (draw_school, draw_puzzle, draw_reasoning):
+        for draw in (draw_school, draw_puzzle, draw_reasoning, draw_deduction):
             for _ in range(200):
                 text, chance = draw(rng, language)[:2]
                 assert text.strip() and 0.0 < chance < 1.0
         for _ in range(200):
-            assert "{" not in everyday(rng, language)
+            assert "{" not in everyday(rng, language) + errand(rng, language)
 
 
 def test_training_rows_are_the_same_for_a_seed_and_only_public_or_made() -> None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from edge.chat_types import Decision, Think
 
 if TYPE_CHECKING:
-    from edge.think.probe import FirstToken, Probe
+    from edge.think.probe import Probe
     from edge.think.router import Difficulty
 
 
@@ -35,13 +35,16 @@ def decide(wish: Think, *, has_judge: bool, default_think: bool, difficulty: Dif
     if difficulty is None:
         habit = "thinks" if default_think else "answers directly"
         return Decision(default_think, f"this model {habit} unless it is asked otherwise", "judge")
-    thinks = difficulty.thinks or (default_think and not difficulty.is_sure)
-    return Decision(thinks, difficulty.reason, "router")
+    if default_think and not difficulty.is_sure:
+        reason = (
+            f"the prompt does not tell (difficulty {difficulty.score:.2f}), and this model thinks when it is left alone"
+        )
+        return Decision(True, reason, "router")
+    return Decision(difficulty.thinks, difficulty.reason, "router")
 
 
-def decide_by_probe(probe: Probe, difficulty: Difficulty, first: FirstToken) -> Decision:
-    """The decision where the router is not sure and the model's first token without thinking was looked at."""
-    chance = probe.chance(difficulty.score, first)
+def decide_by_probe(probe: Probe, chance: float) -> Decision:
+    """The decision where the router is not sure and ``probe`` found with what ``chance`` thinking pays."""
     thinks = chance >= probe.cut
     how = "hesitates" if thinks else "knows how to begin"
     return Decision(thinks, f"the model {how} (thinking would pay with a chance of {chance:.2f})", "probe")

@@ -17,19 +17,24 @@ from random import Random
 from typing import Any
 
 from models.errors import UsageError
+from models.router.deductions import draw_deduction
+from models.router.errands import errand
+from models.router.everyday import everyday
 from models.router.passages import make_passage
+from models.router.pleas import wrapped
 from models.router.puzzles import draw_puzzle
 from models.router.reasoning import draw_reasoning
-from models.router.requests import about_passage, everyday, wrapped
+from models.router.requests import about_passage
 from models.router.school import draw_school
 
 LANGUAGES = ("en", "zh")
 # Made prompts of each kind in a whole training, both languages together.
 MADE = {"simple request about a passage": 9000, "problem behind a passage": 3500, "school": 9000, "puzzle": 5000,
-    "reasoning": 8000, "everyday": 8000, "problem left aside": 1500}  # fmt: skip
+    "reasoning": 8000, "deduction": 5000, "everyday": 8000, "errand": 4000, "problem left aside": 1500}  # fmt: skip
 # By number of steps, from 0: an answer without any reasoning fails more steeply than the public target says.
 STEP_TARGETS = (0.2, 0.2, 0.35, 0.5, 0.62, 0.72, 0.8, 0.86)
 WEIGHTS = {"clinc": 0.5, "chatterbot": 1.5, "mmlu": 1.2, "gsm8k": 1.5}  # of a prompt of a source; 1 for the others
+DRAWERS = {"puzzle": draw_puzzle, "reasoning": draw_reasoning, "deduction": draw_deduction}
 EASY_TARGET, ABOUT_TARGET, ASIDE_TARGET = 0.02, 0.05, 0.1
 PLAIN_SHARE = 0.4  # of the competition problems
 WRAPPED_SHARE = 0.15  # of the public prompts get a plea that changes nothing, too
@@ -133,15 +138,15 @@ def _make(rng: Random, kind: str, language: str, lines: Sequence[str], hard: Seq
     if kind == "simple request about a passage":
         text = about_passage(rng, language, _passage(rng, language, lines, hard))
         return (Row(text, language, kind, "", ABOUT_TARGET),)
-    if kind == "everyday":
-        text = everyday(rng, language)
+    if kind in ("everyday", "errand"):
+        text = everyday(rng, language) if kind == "everyday" else errand(rng, language)
         return (Row(wrapped(rng, language, text) if rng.random() < 0.3 else text, language, kind, "", EASY_TARGET),)
     if kind == "school":
         text, target, grade = draw_school(rng, language)
         return (Row(text, language, kind, f"grade{grade}", target, grade=grade),)
     problem, target = _problem(rng, language, hard)
-    if kind in ("puzzle", "reasoning"):
-        text, target = draw_puzzle(rng, language) if kind == "puzzle" else draw_reasoning(rng, language)
+    if kind in DRAWERS:
+        text, target = DRAWERS[kind](rng, language)
         return (Row(wrapped(rng, language, text) if rng.random() < 0.2 else text, language, kind, "", target),)
     if kind == "problem behind a passage":
         parts = [make_passage(rng, language, lines), problem]

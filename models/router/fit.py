@@ -27,6 +27,7 @@ KIND_OF = {
     "crosswoz": "chat",
     "chatterbot": "chat",
     "everyday": "chat",
+    "errand": "chat",
     "simple request about a passage": "text",
     "problem left aside": "text",
     "gsm8k": "story",
@@ -36,6 +37,7 @@ KIND_OF = {
     "mmlu": "knowledge",
     "reasoning": "steps",
     "puzzle": "work",
+    "deduction": "work",
     "problem behind a passage": "work",
 }
 PENALTY = {

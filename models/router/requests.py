@@ -1,6 +1,6 @@
-"""Requests: simple ones about a passage, everyday short ones, and what people write around a request.
+"""Simple requests about a passage, in two languages: whole sentences, ones put together from parts, plain questions.
 
-Knows: wordings in two languages. Does not know: passages, difficulty targets or public data.
+Knows: wordings, and how a request and a passage stand together. Does not know: passages, targets or public data.
 """
 
 from __future__ import annotations
@@ -191,246 +191,57 @@ LANGUAGES = {
 FRAMES = ("{request}\n\n{passage}", "{passage}\n\n{request}", "{request}\n\"\"\"\n{passage}\n\"\"\"", "{passage}\n---\n{request}",
     "{request} {passage}", "Text: {passage}\n{request}", "{request}\n{passage}\n{request}")  # fmt: skip
 
-EVERYDAY = {
-    "en": """What is the capital of {country}?
-Who wrote {book}?
-What does the word "{word}" mean?
-Give me a synonym for {word}.
-How do you say "{word}" in Spanish?
-Translate "{word}" into French.
-How do you spell {word}?
-Use the word {word} in a sentence.
-Tell me a joke about {animal}.
-Write a short poem about {animal}.
-Write a story about a {animal} that goes to {country}.
-Write an email to my boss asking for a day off.
-Draft a friendly reply to an invitation.
-Suggest three names for my {animal}.
-Give me some tips for travelling to {country}.
-What should I cook tonight with {food}?
-Give me a recipe for {food}.
-How do I boil {food}?
-What is the population of {country}?
-Which language is spoken in {country}?
-Describe a {animal} in two sentences.
-What colour is a {animal}?
-What is photosynthesis?
-Explain what inflation is in simple words.
-What are the benefits of eating {food}?
-List five kinds of {food}.
-Name three animals that live in {country}.
-Who was the first president of the United States?
-When did the Second World War end?
-What is the boiling point of water?
-How many days are there in a week?
-How many legs does a {animal} have?
-Is {food} healthy?
-What's the difference between a {animal} and a bird?
-Recommend a good book about {country}.
-Write a birthday message for my sister.
-Write a slogan for a shop that sells {food}.
-Write a tweet about {food}.
-Write a cover letter for a job as a cook.
-Brainstorm ideas for a party with {food}.
-What time is it in {country}?
-Turn the kitchen light off.
-Play some quiet music.
-Remind me to buy {food} at 6 pm.
-Set the volume to 30 percent.
-Set an alarm for 7:15.
-Add {food} to my shopping list.
-I feel sad today.
-Do you like {animal}s?
-Good evening, nice to meet you.
-Thanks, that was helpful!
-Never mind.
-What can you do?
-Write hello world in Python.
-How do I print a list in Python?
-What does git commit do?
-Write an HTML page with a heading and a paragraph.
-How do I copy a file in bash?
-Convert "2024-03-05" to the format DD/MM/YYYY.
-Is this sentence correct: "She go to school"?
-What is the past tense of go?
-Rewrite in passive voice: The {animal} ate the {food}.
-Classify as fruit or animal: {animal}, {food}.
-Is "I love this {food}" positive or negative?
-What is 2+2?
-What is {small} plus {small}?
-Book a table for {small} at {small} pm.
-Find a hotel under {price} dollars near the airport in {country}.
-I need a cheap place to stay with wifi, at most {price} a night.
-Transfer ${price} from savings to checking.
-How much is a ticket to {country}?
-How long does it take to get from the station to the museum?
-Set the thermostat to 21 degrees.
-Order {small} portions of {food}, please.
-Is the shop open on Sunday at {small}?
-Which bus goes to the zoo?
-What does {food} cost?
-How many calories are in {food}?
-My flight leaves at {small}:30, when should I be there?
-Show me restaurants rated above 4.{small} with {food}.
-Can you change my appointment from {small} to 4 o'clock?
-And how far is that from the hotel?""",
-    "zh": """{country}的首都是哪里？
-{book}是谁写的？
-“{word}”是什么意思？
-给我一个“{word}”的近义词。
-“{word}”用英语怎么说？
-把“{word}”翻译成英文。
-用“{word}”造一个句子。
-讲一个关于{animal}的笑话。
-写一首关于{animal}的小诗。
-写一个{animal}去{country}旅行的故事。
-帮我写一封请假邮件。
-给朋友写一段生日祝福。
-给我的{animal}起三个名字。
-去{country}旅游有什么建议？
-今晚用{food}做什么菜好？
-{food}怎么做？
-{country}有多少人口？
-{country}说什么语言？
-用两句话描述一下{animal}。
-{animal}是什么颜色的？
-什么是光合作用？
-用简单的话解释一下通货膨胀。
-吃{food}有什么好处？
-列举五种{food}。
-第二次世界大战是哪一年结束的？
-水的沸点是多少度？
-一周有几天？
-{animal}有几条腿？
-{food}健康吗？
-推荐一本关于{country}的书。
-给卖{food}的小店写一句广告语。
-写一条关于{food}的朋友圈。
-现在{country}几点了？
-把厨房的灯关掉。
-放一首安静的音乐。
-提醒我晚上六点买{food}。
-音量调到百分之三十。
-明天早上七点十五分叫我起床。
-把{food}加到购物清单。
-我今天有点难过。
-你喜欢{animal}吗？
-晚上好，很高兴认识你。
-谢谢，很有帮助！
-算了，没事了。
-你能做什么？
-用Python写一个hello world。
-Python怎么打印一个列表？
-git commit是做什么的？
-怎么在终端里复制文件？
-“他去学校了”这个句子对吗？
-给下面的词分类：{animal}、{food}。
-“我很喜欢这个{food}”是好评还是差评？
-李白是哪个朝代的诗人？
-中国最长的河流是什么？
-{small}加{small}等于几？
-帮我订今晚{small}点{small}个人的位子。
-想找一家人均{price}元左右、能吃到{food}的店。
-有没有{price}元以下、带早餐的酒店？
-推荐一个评分4.{small}分以上的餐馆。
-去博物馆的门票多少钱？玩多久合适？
-从火车站到动物园怎么坐车？要多长时间？
-好的，那家店的电话和营业时间是多少？
-我想住便宜一点的酒店，最低价格在{price}到500元，有停车场。
-打一辆车，从机场到市中心，车牌告诉我。
-{food}一斤多少钱？
-附近地铁站叫什么？离酒店多远？
-行，再帮我看看周边有什么好玩的，最好免费。
-下午{small}点以后还开门吗？
-请问这几个景点里哪个评分最高？
-转{price}元给妈妈。
-空调调到26度。
-我要{small}份{food}，送到公司。
-明天去{country}的机票多少钱？
-如果没有的话，换一家人均{price}元以内的。
-收到，还有别的选择吗？人均消费不超过{price}。""",
-}
-FILL = {
-    "en": {
-        "country": [
-            "France",
-            "Japan",
-            "Brazil",
-            "Kenya",
-            "Canada",
-            "Norway",
-            "Egypt",
-            "Peru",
-            "India",
-            "Poland",
-            "Vietnam",
-            "Chile",
-        ],
-        "book": ("Hamlet", "War and Peace", "Pride and Prejudice", "The Odyssey", "1984", "Don Quixote"),
-        "word": [
-            "brave",
-            "ancient",
-            "journey",
-            "harvest",
-            "quiet",
-            "generous",
-            "puzzle",
-            "bridge",
-            "meadow",
-            "frugal",
-            "serendipity",
-        ],
-        "animal": ["cat", "dog", "horse", "penguin", "spider", "fox", "whale", "rabbit", "turtle", "owl"],
-        "food": ["rice", "carrots", "tofu", "eggs", "apples", "noodles", "bread", "beans", "salmon", "mushrooms"],
-    },
-    "zh": {
-        "country": ["法国", "日本", "巴西", "肯尼亚", "加拿大", "挪威", "埃及", "秘鲁", "印度", "波兰", "越南", "智利"],
-        "book": ("《红楼梦》", "《哈姆雷特》", "《西游记》", "《战争与和平》", "《呐喊》", "《边城》"),
-        "word": ["勇敢", "古老", "旅程", "收获", "安静", "慷慨", "谜语", "桥梁", "草地", "节俭", "偶然", "画龙点睛"],
-        "animal": ["猫", "狗", "马", "企鹅", "蜘蛛", "狐狸", "鲸鱼", "兔子", "乌龟", "猫头鹰"],
-        "food": ["米饭", "胡萝卜", "豆腐", "鸡蛋", "苹果", "面条", "面包", "豆角", "三文鱼", "蘑菇"],
-    },
-}
 
-# What people write around a request, whatever it is worth: the answer must not depend on it.
-BEFORE = {
-    "en": ("Just answer: ", "Easy one: ", "Quick question: ", "No need to think, ", "Think very carefully. ",
-        "This is extremely hard: ", "Please help me. ", "Hi! ", "You are a helpful assistant. ", "Question: ", "Hey, "),
-    "zh": ("直接回答：", "简单的问题：", "快问快答：", "不用思考，", "请仔细思考。", "这道题非常难：", "请帮帮我。", "你好！",
-        "你是一个有用的助手。", "问题：", "嗨，"),
+# A passage with its parts named, as benchmarks and programs write it; {p} is the passage, {r} what is asked.
+LABELLED = {
+    "en": ("Context: {p}\n\nQuestion: {r}\nAnswer:", "{r}\ncontext: {p}", "Passage: {p}\nQuestion: {r}", "{p}\n\nQ: {r}\nA:",
+        "Article:\n{p}\n\nSummary:", "Dialogue:\n{p}\n\nSummarize the dialogue.", "Document: {p}\n\n{r}", "{p}\nTL;DR:",
+        "Use only this information: {p}\n\n{r}", "Read the passage and answer.\n{p}\n{r}", "{p}\n\nBased on the passage, {r}",
+        "Source text:\n{p}\nTranslation:", "<document>{p}</document>\n\n{r}", "### Input\n{p}\n### Instruction\n{r}"),
+    "zh": ("背景：{p}\n\n问题：{r}\n回答：", "{r}\n上下文：{p}", "阅读材料：{p}\n问题：{r}", "{p}\n\n问：{r}\n答：", "文章：\n{p}\n\n摘要：",
+        "对话：\n{p}\n\n请概括这段对话。", "文档：{p}\n\n{r}", "请根据以下内容回答：{p}\n{r}", "原文：\n{p}\n译文：", "【材料】{p}\n【问题】{r}",
+        "新闻：{p}\n请写一个标题。", "已知信息：\n{p}\n\n根据上述信息回答：{r}"),
 }  # fmt: skip
-AFTER = {
-    "en": (" Just the answer.", " Answer briefly.", " Don't explain.", " Let's think step by step.", " Thanks!",
-        " Answer:", " Explain in detail.", " Take your time.", "\nGive the final answer only.", " Please."),
-    "zh": ("直接给答案。", "简短回答。", "不要解释。", "请一步一步思考。", "谢谢！", "答案：", "请详细解释。", "慢慢来。", "只给出最终答案。"),
+# What is asked of it; {w} is a word of the passage.
+QUESTIONS = {
+    "en": ("Who is {w}?", "What is {w}?", "What does it say about {w}?", "When did {w} happen?", "Where is {w}?", "What happened to {w}?",
+        "Who said something about {w}?", "Which {w} is named first?", "What are two examples of {w}?", "What kind of {w} is it?",
+        "what is another word for {w} here", "In what year was {w} mentioned?", "Is {w} mentioned?", "How is {w} described?",
+        "Who, no wait, what was called {w}?", "What caused {w}?", "whose {w} was it", "To what does {w} belong?"),
+    "zh": ("{w}是谁？", "什么是{w}？", "文中怎么说{w}？", "{w}是什么时候？", "{w}在哪里？", "{w}怎么了？", "谁提到了{w}？",
+        "提到了{w}吗？", "{w}是怎样的？", "{w}是哪一年的事？", "举出{w}的两个例子。", "{w}属于哪一类？", "为什么会提到{w}？"),
 }  # fmt: skip
+
+
+def asked(rng: Random, language: str, passage: str) -> str:
+    """A question whose answer stands in ``passage``, or would."""
+    if language == "en":
+        words = [word for word in passage.split() if word.isalpha() and len(word) > 3] or ["this"]
+        start = rng.randrange(len(words))
+        word = " ".join(words[start : start + rng.choice((1, 1, 2, 3))])
+    else:
+        start = rng.randrange(max(len(passage) - 4, 1))
+        word = passage[start : start + rng.randint(2, 4)].strip() or "这里"
+    return rng.choice(QUESTIONS[language]).replace("{w}", word)
 
 
 def about_passage(rng: Random, language: str, passage: str) -> str:
-    """A simple request about ``passage``, before or behind it."""
-    if rng.random() < 0.5:
+    """A simple request about ``passage``, before or behind it, now and then none at all."""
+    way = rng.random()
+    if way < 0.04:
+        return passage
+    if way < 0.3:
+        request = asked(rng, language, passage)
+    elif way < 0.65:
         request = composed(rng, language)
     else:
         request = rng.choice(ABOUT_PASSAGE[language].split("\n")).format(
             ref=rng.choice(REFERENCES[language]), n=rng.randint(1, 6), lang=rng.choice(LANGUAGES[language])
         )
+    request = " ".join(request.split()).replace(" .", ".").replace(" ?", "?")
+    if rng.random() < 0.35:
+        return rng.choice(LABELLED[language]).replace("{r}", request).replace("{p}", passage)
     frame = rng.choice(FRAMES)
     if language == "zh":
         frame = frame.replace("Text: ", "文章：").replace('"""', rng.choice(('"""', "“")))
-    return frame.format(request=" ".join(request.split()).replace(" .", ".").replace(" ?", "?"), passage=passage)
-
-
-def everyday(rng: Random, language: str) -> str:
-    """A short request that needs no thought."""
-    pattern = rng.choice(EVERYDAY[language].split("\n"))
-    while "{small}" in pattern:
-        pattern = pattern.replace("{small}", str(rng.randint(1, 9)), 1)
-    pattern = pattern.replace("{price}", str(10 * rng.randint(3, 40)))
-    return pattern.format(**{name: rng.choice(words) for name, words in FILL[language].items()})
-
-
-def wrapped(rng: Random, language: str, text: str) -> str:
-    """``text`` with a plea before or behind it that changes nothing."""
-    before = rng.choice(BEFORE[language]) if rng.random() < 0.6 else ""
-    after = rng.choice(AFTER[language]) if not before or rng.random() < 0.3 else ""
-    return before + text + after
+    return frame.format(request=request, passage=passage)

@@ -6,7 +6,7 @@ Knows: the order of the steps, their files, and what is said about the result. D
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -40,12 +40,19 @@ def main() -> None:
         draw_reliability(dev, chances, options.report)
 
 
-def train(public: Sequence[Row], seed: int = SEED, size: float = 1.0) -> RouterWeights:
+def say(line: str) -> None:
+    """A line of progress."""
+    print(line, flush=True)
+
+
+def train(
+    public: Sequence[Row], seed: int = SEED, size: float = 1.0, tell: Callable[[str], None] = say
+) -> RouterWeights:
     """Weights from ``public`` rows and made ones, whose number ``size`` scales; the same for the same arguments."""
     rows = training_rows(public, seed, size)
-    print(f"{len(rows):,} prompts, of which {len(rows) - len(public):,} made", flush=True)
+    tell(f"{len(rows):,} prompts, of which {len(rows) - len(public):,} made")
     prompts = Prompts.of([row.text for row in rows])
-    return fit_weights(rows, prompts, seed, lambda line: print(line, flush=True))
+    return fit_weights(rows, prompts, seed, tell)
 
 
 def describe(rows: Sequence[Row], chances: np.ndarray) -> list[str]:

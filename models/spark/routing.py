@@ -13,7 +13,7 @@ from pathlib import Path
 
 from models.spark import tasks
 
-NUM_PROBLEMS = 1500
+NUM_PROBLEMS = 3000
 SEED = 57
 
 
