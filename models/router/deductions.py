@@ -1,6 +1,6 @@
 """Short paragraphs to be worked through: orders, timetables, swaps, tables, arguments, proportions, sorted words.
 
-Knows: wordings with a size knob, in two languages, with and without options. Does not know: solutions.
+Knows: wordings with a size knob, in two languages. Does not know: solutions.
 """
 
 from __future__ import annotations
@@ -95,22 +95,6 @@ def _joined(language: str, parts: list[str]) -> str:
     return (" " if language == "en" else "").join(parts)
 
 
-def _with_options(rng: Random, language: str, text: str, options: list[str]) -> str:
-    """``text`` with a choice of answers behind it, in half of all cases."""
-    if rng.random() < 0.5:
-        return text
-    marks = rng.choice(
-        (
-            ("A. ", "B. ", "C. ", "D. ", "E. "),
-            ("(A) ", "(B) ", "(C) ", "(D) ", "(E) "),
-            ("- ",) * 5,
-            ("  choice: ",) * 5,
-        )
-    )
-    lead = rng.choice({"en": ("", "Options:\n"), "zh": ("", "选项：\n")}[language])
-    return f"{text}\n{lead}" + "\n".join(mark + option for mark, option in zip(marks, options, strict=False))
-
-
 def order(rng: Random, language: str) -> Drawn:
     """Which thing stands where in a row, from comparisons."""
     size = rng.randint(3, 6)
@@ -132,7 +116,6 @@ def order(rng: Random, language: str) -> Drawn:
             "Which statement is true?",
         )
         lead = f"On a shelf there are {size} things: {', '.join(things)}."
-        options = [f"The {thing} is the {more}est" for thing in things]
     else:
         shapes = (
             "{a}比{b}{m}。",
@@ -144,19 +127,17 @@ def order(rng: Random, language: str) -> Drawn:
         )
         ask = ("哪一样最{m}？", "排在正中间的是什么？", "从左数第三个是什么？", "下面哪句话是对的？")
         lead = f"架子上有{size}样东西：{'、'.join(things)}。"
-        options = [f"{thing}最{more}" for thing in things]
     clues = [rng.choice(shapes).replace("{a}", a).replace("{b}", b).replace("{m}", more) for a, b in pairs]
     text = rng.choice(LEADS[language]) + _joined(language, [lead, *clues, rng.choice(ask).replace("{m}", more)])
-    return _with_options(rng, language, text, options), 0.4 + 0.08 * size
+    return text, 0.4 + 0.08 * size
 
 
 def timetable(rng: Random, language: str) -> Drawn:
     """When somebody can have been somewhere, from what others saw."""
-    hour, seen, slots = rng.randint(6, 9), [], []
+    hour, seen = rng.randint(6, 9), []
     people = rng.sample(NAMES[language], 5)
     for other in people[1 : rng.randint(3, 5)]:
         end = hour + rng.randint(1, 3)
-        slots.append((hour, end))
         if language == "en":
             doing = rng.choice(
                 ("waiting at the bus stop", "having lunch", "fixing a bicycle", "buying shoes", "reading in a garden")
@@ -181,7 +162,7 @@ def timetable(rng: Random, language: str) -> Drawn:
     else:
         place = rng.choice(("图书馆", "银行", "游泳馆", "画廊"))
         text = f"{people[0]}今天去了{place}。{''.join(seen)}{place}{hour + 2}点关门。{people[0]}可能是几点到几点去的？"
-    return _with_options(rng, language, text, [f"{start}:00 - {end}:00" for start, end in slots]), 0.65
+    return text, 0.65
 
 
 def swaps(rng: Random, language: str) -> Drawn:
@@ -211,7 +192,7 @@ def swaps(rng: Random, language: str) -> Drawn:
             + "".join(f"{rng.choice(('然后', '接着', '之后'))}{a}和{b}交换。" for a, b in pairs)
             + f"最后{who}手里是什么？"
         )
-    return _with_options(rng, language, text, list(things)), 0.7
+    return text, 0.7
 
 
 def table(rng: Random, language: str) -> Drawn:
@@ -285,7 +266,7 @@ def argument(rng: Random, language: str) -> Drawn:
         + " " * (language == "en")
         + rng.choice(VERDICTS[language])
     )
-    return _with_options(rng, language, text, [["valid", "invalid"], ["有效", "无效"]][language == "zh"]), 0.6
+    return text, 0.6
 
 
 def proportion(rng: Random, language: str) -> Drawn:
@@ -310,7 +291,7 @@ def proportion(rng: Random, language: str) -> Drawn:
                 f"{a + b}个{thing}里有{a}个坏的，{c * d}个里大约有多少个好的？",
             )
         )
-    return _with_options(rng, language, text, [str(rng.randint(2, 900)) for _ in range(4)]), 0.55
+    return text, 0.55
 
 
 def sorting(rng: Random, language: str) -> Drawn:
