@@ -225,6 +225,17 @@ def test_measuring_goes_on_where_it_was(tmp_path: Path) -> None:
     assert all(len(one.signals) == 4 and one.on_tokens > one.off_tokens > 0 for one in again)
 
 
+def test_a_greedy_model_is_asked_once(tmp_path: Path) -> None:
+    """The second answer would be the first again, at twice the time."""
+    with load(num_threads=1, context_size=512) as engine:
+        assert engine.model.sampling.temperature == 0
+        outcomes = Measurement(engine, tmp_path / "rows.jsonl", 5, 100).run(
+            [CalibrationPrompt.of("2+3=?", "5")], lambda done, count: None
+        )
+    assert outcomes[0].off_rate in (0.0, 1.0)
+    assert json.loads((tmp_path / "rows.jsonl").read_text())["answers"] == 1
+
+
 def test_looking_ahead_leaves_the_answers_as_they_are() -> None:
     """The probe's pass shares the cache with the answer; a token left behind would change it."""
     with load(num_threads=1, context_size=512) as engine:
