@@ -37,7 +37,7 @@ class Goal:
     ``tokens``: the most right answers for at most ``share`` of the tokens of thinking always."""
 
     kind: Literal["chance", "accuracy-loss", "tokens"] = "chance"
-    share: float = 0.21
+    share: float = 0.25
 
     def __str__(self) -> str:
         return f"{self.kind}={100 * self.share:g}%"

@@ -41,10 +41,10 @@ def calibrate(
         typer.Option(
             "--goal",
             metavar="GOAL",
-            help="chance=21%: think where it pays with that chance; accuracy-loss=0.5%: lose at most so many answers; "
+            help="chance=25%: think where it pays with that chance; accuracy-loss=0.5%: lose at most so many answers; "
             "tokens=50%: spend at most so many of the tokens of thinking always.",
         ),
-    ] = "chance=21%",
+    ] = "chance=25%",
     num_answers: Annotated[
         int, typer.Option("--answers", metavar="N", min=1, help="Answers to each prompt in each mode.")
     ] = 2,

@@ -94,9 +94,9 @@ class Opening:
         """What the model would say first without thinking, and how its judge leans; None where that is cut short.
 
         The opening of the mode off is evaluated for it, and what a direct answer begins with: one short pass, kept
-        where that mode is chosen.
+        where that mode is chosen, and a step for each of the next tokens.
         """
-        from edge.think.probe import read_signals
+        from edge.think.probe import NUM_TOKENS, read_signals
 
         self.render("off")
         self.tokens += self._model.tokenizer.encode_control(self._model.dialect.answer_opening)
@@ -112,7 +112,15 @@ class Opening:
             odds = float(logits[markers[0]] - logits[markers[1]])
         if not self._prefill(self.tokens, speed):
             return None
-        return read_signals(backend.logits(self._sequence), odds)
+        seen = [backend.logits(self._sequence)]
+        while len(seen) < NUM_TOKENS and len(self.tokens) + 1 < backend.context_size:
+            token = int(seen[-1].argmax())
+            if token in self._model.stop_ids:
+                break
+            backend.append(self._sequence, (token,))
+            self.tokens = self._filled = [*self.tokens, token]
+            seen.append(backend.logits(self._sequence))
+        return read_signals(seen, odds)
 
     def prefill(self, speed: SpeedModel) -> bool:
         """Evaluate the whole, forced text included; True when it was not interrupted."""

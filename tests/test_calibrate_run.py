@@ -34,8 +34,9 @@ def sums(count: int, seed: int = 1) -> tuple[list[str], list[Outcome]]:
         num_steps = rng.choice((1, 1, 3, 4))
         texts.append("+".join(str(rng.randint(2, 60)) for _ in range(num_steps + 1)) + "=?")
         is_hard = num_steps > 1
-        first = (2.0, 0.1, -2.0, 0.0) if is_hard else (0.1, 4.0, -0.1, 0.0)
-        outcomes.append(Outcome(str(place), 0.1 if is_hard else 1.0, 1.0, 5.0, 40.0, 0.1, 0.8, first))
+        first = FirstToken(2.0, 0.1, -2.0) if is_hard else FirstToken(0.1, 4.0, -0.1)
+        signals = tuple(first.values().tolist())
+        outcomes.append(Outcome(str(place), 0.1 if is_hard else 1.0, 1.0, 5.0, 40.0, 0.1, 0.8, signals))
     return texts, outcomes
 
 
@@ -222,7 +223,7 @@ def test_measuring_goes_on_where_it_was(tmp_path: Path) -> None:
         told.clear()
         again = measurement.run(prompts, lambda done, count: told.append((done, count)))
     assert again[:2] == first and told[-1] == (2, 2)
-    assert all(len(one.signals) == 4 and one.on_tokens > one.off_tokens > 0 for one in again)
+    assert all(len(one.signals) == 8 and one.on_tokens > one.off_tokens > 0 for one in again)
 
 
 def test_a_greedy_model_is_asked_once(tmp_path: Path) -> None:
@@ -261,10 +262,14 @@ def test_the_probe_decides_only_where_the_router_is_unsure(refit: Refit) -> None
 
 def test_first_token_figures_are_the_textbook_ones() -> None:
     """Entropy of a half-half choice is the log of two, its margin nothing."""
-    even = read_signals(np.array([3.0, 3.0, -50.0], np.float32))
+    even = read_signals([np.array([3.0, 3.0, -50.0], np.float32)])
     assert even.entropy == pytest.approx(np.log(2), abs=1e-6)
     assert (even.margin, even.top) == (pytest.approx(0.0), pytest.approx(-np.log(2), abs=1e-6))
-    with pytest.raises(ValueError, match="5 weights"):
+    both = read_signals([np.array([9.0, 0.0], np.float32), np.array([3.0, 3.0], np.float32)])
+    assert (
+        both.entropy < 0.01 and both.values()[4] == pytest.approx(np.log(2)) and both.values()[6] == pytest.approx(0.0)
+    )
+    with pytest.raises(ValueError, match="9 weights"):
         Probe.from_json({"weights": [1.0], "bias": 0.0, "cut": 0.5})
 
 
@@ -282,7 +287,7 @@ def test_who_decides_and_in_which_order() -> None:
     habit = decide("auto", has_judge=False, default_think=True, difficulty=replace(unsure, thinks=False))
     assert "thinks when it is left alone" in habit.reason  # not what speaks against thinking
     assert decide("auto", **judged, difficulty=sure).source == "router"
-    probe = Probe((0.0, 1.0, 0.0, 0.0, 0.0), 0.0, 0.5)
+    probe = Probe((0.0, 1.0, *[0.0] * 7), 0.0, 0.5)
     assert decide_by_probe(probe, probe.chance(unsure.score, FirstToken(3.0, 0.0, -1.0))).think is True
     assert decide_by_probe(probe, probe.chance(unsure.score, FirstToken(-3.0, 0.0, -1.0))).source == "probe"
 

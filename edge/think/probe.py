@@ -1,42 +1,55 @@
-"""Stage two: what the model's own next-token distribution says where the text alone is not enough.
+"""Stage two: what the model's own next-token distributions say where the text alone is not enough.
 
-Knows: logits, at the place where a direct answer would begin and where a judge would set its marker, and how their
-figures become a chance. Does not know: how the logits come about, or who asks.
+Knows: logits, of the first tokens of a direct answer and where a judge would set its marker, and how their figures
+become a chance. Does not know: how the logits come about, or who asks.
 
-Entropy and margin of the first answer token under no thinking are low and high where a model knows its answer (as in
-Self-Route, arXiv 2505.20664, with hidden states); a judge's odds are its decision, before it is made.
+Entropy and margin of the first answer tokens under no thinking are low and high where a model knows its answer (as in
+Self-Route, arXiv 2505.20664, with hidden states); a judge's odds are its decision, before it is made. The first digit
+of a number is often sure where the next ones are guessed, so a few tokens are looked at.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-SIGNAL_NAMES = ("entropy", "margin", "top", "odds")
+NUM_TOKENS = 3  # of a direct answer that are looked at, at most
+SIGNAL_NAMES = ("entropy", "margin", "top", "odds", "most entropy", "all entropy", "least margin", "all top")
 
 
 @dataclass(frozen=True, slots=True)
 class FirstToken:
     """Of the first token of a direct answer: ``entropy`` in nats, ``margin`` of the two likeliest as a log ratio,
     ``top`` the log of the likeliest's chance; ``odds`` of the judge's marker for thinking, as a log ratio, 0 without.
+
+    ``next_ones`` are entropy, margin and top of the tokens behind it, each the likeliest.
     """
 
     entropy: float
     margin: float
     top: float
     odds: float = 0.0
+    next_ones: tuple[tuple[float, float, float], ...] = ()
 
     def values(self) -> NDArray[np.float64]:
         """In the order of ``SIGNAL_NAMES``."""
-        return np.array([self.entropy, self.margin, self.top, self.odds])
+        entropies, margins, tops = zip((self.entropy, self.margin, self.top), *self.next_ones, strict=True)
+        own = (self.entropy, self.margin, self.top, self.odds)
+        return np.array([*own, max(entropies), sum(entropies), min(margins), sum(tops)])
 
 
-def read_signals(answer_logits: NDArray[np.float32], odds: float = 0.0) -> FirstToken:
-    """The figures of one next-token distribution ``(vocab_size,)``."""
+def read_signals(answer_logits: Sequence[NDArray[np.float32]], odds: float = 0.0) -> FirstToken:
+    """The figures of the next-token distributions ``(vocab_size,)`` of one answer token after the other."""
+    first, *others = (_figures(logits) for logits in answer_logits)
+    return FirstToken(*first, odds, tuple(others))
+
+
+def _figures(answer_logits: NDArray[np.float32]) -> tuple[float, float, float]:
+    """Entropy, margin and top of one distribution."""
     logits = answer_logits.astype(np.float64)
     logits -= logits.max()
     chances = np.exp(logits)
@@ -44,7 +57,7 @@ def read_signals(answer_logits: NDArray[np.float32], odds: float = 0.0) -> First
     chances /= total
     second, first = np.partition(logits, -2)[-2:]
     entropy = float(np.log(total) - (chances * logits).sum())
-    return FirstToken(entropy, float(first - second), float(first - np.log(total)), odds)
+    return entropy, float(first - second), float(first - np.log(total))
 
 
 @dataclass(frozen=True, slots=True)

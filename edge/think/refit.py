@@ -16,7 +16,7 @@ from edge.think.probe import Probe
 from edge.think.router import CutPoints, LastLayer, Router, default_router
 from edge.think.router_weights import NUM_INPUTS
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # the first had a probe of one token
 
 
 @dataclass(frozen=True, slots=True)
