@@ -79,7 +79,7 @@ def stream_answer(
     sampler = make_sampler(model, options)
     model.backend.run_ahead(sampler.is_greedy and shape is None)
     loop = _make_loop(
-        model, sequence, options, opening, pace, shape,
+        model, sequence, options, opening, shape,
         parser=parser, sampler=sampler, log=log, controller=controller, forced_text=forced_text,
         decided=decision.think, stop=stop, stop_thinking=stop_thinking or Event(), clock=clock,
     )  # fmt: skip
@@ -128,7 +128,8 @@ def _plan(
             decision = decide_by_probe(model.refit.probe, gain)
     parser = opening.render(think_mode(decision))
     if not options.has_limits:
-        return decision, parser, Limits()
+        room_tokens = model.backend.context_size - opening.num_prompt
+        return decision, parser, Limits(judge_tokens=most_judge_tokens(pace.lengths, room_tokens))
     plan, limits = plan_answer(model, options, decision, opening, pace, due, forced_text, shape, gain=gain)
     if plan.think is not decision.think:
         parser = opening.render(think_mode(plan.decision))
@@ -140,7 +141,6 @@ def _make_loop(
     sequence: int,
     options: AnswerOptions,
     opening: Opening,
-    pace: Pace,
     shape: AnswerShape | None,
     **parts: Any,
 ) -> TokenLoop:
@@ -152,7 +152,6 @@ def _make_loop(
         opening.tokens,
         limit=options.max_tokens,
         least_thinking=options.min_think_tokens or 0,
-        most_judging=most_judge_tokens(pace.lengths, model.backend.context_size - opening.num_prompt),
         is_limited=options.has_limits,
         **parts,
     )

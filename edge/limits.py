@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from edge.think.lengths import LengthModel
 
 
-JUDGE_FACTOR, LEAST_JUDGE, JUDGE_SHARE = 8, 64, 0.25  # of the usual; tokens; of what the context still holds
+JUDGE_FACTOR, LEAST_JUDGE, JUDGE_SHARE = 4, 24, 0.25  # of nearly all; tokens; of what the context still holds
 
 
 class Due:
@@ -58,27 +58,25 @@ def plan_answer(
     *,
     gain: float | None = None,
 ) -> tuple[ThinkPlan, Limits]:
-    """The plan and what the controller has to keep; with a deadline the prompt is prefilled first.
+    """The plan and what the controller has to keep; with a deadline the prompt may have to be prefilled first.
 
     An answer with a ``shape`` has room for its shortest document, and the time that it takes to end one early.
     ``gain`` is what the router expects of thinking.
     """
     is_new = due.at_s is not None and not pace.speed.is_measured
-    if due.at_s is not None:
-        opening.prefill_prompt(pace.speed)
     close_tokens, line_tokens = forced_text.num_closing_tokens
     bounds = Bounds(
         context_tokens=opening.num_prompt,
         room_tokens=model.backend.context_size - opening.num_prompt,
-        time_left_s=due.left_s(),
         think_tokens=options.think_tokens,
         think_share=options.think_share,
         max_tokens=options.max_tokens,
         open_tokens=opening.num_forced,
         close_tokens=close_tokens + line_tokens,
         least_answer_tokens=0 if shape is None else len(forced_text.encode(shape.shortest)),
+        is_shaped=shape is not None,
     )
-    plan = plan_thinking(decision, bounds, pace.speed, pace.lengths, gain)
+    plan = _plan_in_time(decision, bounds, opening, pace, due, gain)
     if is_new:
         note = f"{plan.reason}; this device was new and measured with the prompt"
         plan = replace(plan, decision=replace(plan.decision, reason=note))
@@ -88,9 +86,34 @@ def plan_answer(
         answer_tokens=plan.answer_tokens - _ends_with_tag(model, shape),
         close_tokens=close_tokens,
         line_tokens=line_tokens,
+        judge_tokens=most_judge_tokens(pace.lengths, bounds.room_tokens),
         watches_answer=True,
     )
     return plan, limits
+
+
+def _plan_in_time(
+    decision: Decision, bounds: Bounds, opening: Opening, pace: Pace, due: Due, gain: float | None
+) -> ThinkPlan:
+    """The plan for the time that is left behind the prompt.
+
+    Where a prefill that takes no time and a slow one come to the same, it is known before, and prompt and opening are
+    evaluated at once, which saves a step; else the prefill is waited for.
+    """
+
+    def plan_with(time_left_s: float | None) -> ThinkPlan:
+        return plan_thinking(decision, replace(bounds, time_left_s=time_left_s), pace.speed, pace.lengths, gain)
+
+    if due.at_s is None:
+        return plan_with(None)
+    if pace.speed.is_measured:
+        left_s = due.left_s() or 0.0
+        prefill_s = 0.0 if opening.cached_tokens is not None else pace.speed.slow_prefill_s(opening.num_prompt, 0)
+        fast, slow = plan_with(left_s), plan_with(left_s - prefill_s)
+        if fast.think is slow.think:
+            return slow
+    opening.prefill_prompt(pace.speed)
+    return plan_with(due.left_s())
 
 
 def most_judge_tokens(lengths: LengthModel, room_tokens: int) -> int:

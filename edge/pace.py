@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from edge.think.controller import Cause
 
 FILE = "pace.json"
-VERSION = 3
+VERSION = 4
 MAX_KEPT = 32  # models and settings; the one that was not used for longest goes first
 LEAST_IDLE_S = 5.0  # a shorter pause between requests is none
 
@@ -80,6 +80,8 @@ class Pace:
             kind: TextKind = "thought_answer" if usage.thinking_tokens else "direct_answer"
             if closed_by is not None and usage.thinking_tokens:
                 kind = "closed_answer"
+            if answer.document is not None:
+                kind = "shaped_answer"
             self.lengths.learn(kind, usage.answer_tokens - opening_tokens, was_cut=reason != "stop")
 
     def keep(self) -> str | None:

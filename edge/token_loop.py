@@ -36,9 +36,9 @@ class TokenLoop:
 
     ``decided`` is the decision made beforehand (None: the model's judge has the word). ``parser`` has been fed what
     was forced. ``limit`` is a number of generated tokens, or None for no limit but the context. ``controller`` reads
-    ``tokens``, ``least_thinking`` is how many of them thinking must have, and ``most_judging`` how many a judgement may
-    have; ``is_limited``: a model that stops in mid-thought is made to answer. ``stop`` ends the answer and
-    ``stop_thinking`` the thinking, from any thread. ``clock`` gives seconds.
+    ``tokens``, ``least_thinking`` is how many of them thinking must have; ``is_limited``: a model that stops in
+    mid-thought is made to answer. ``stop`` ends the answer and ``stop_thinking`` the thinking, from any thread.
+    ``clock`` gives seconds.
     """
 
     def __init__(
@@ -55,7 +55,6 @@ class TokenLoop:
         decided: bool | None,
         limit: int | None,
         least_thinking: int,
-        most_judging: int,
         is_limited: bool,
         stop: Event,
         stop_thinking: Event,
@@ -75,7 +74,6 @@ class TokenLoop:
         self._decided = decided
         self._end = len(tokens) + (limit if limit is not None else model.backend.context_size)
         self._least_thinking = least_thinking
-        self._most_judging = most_judging
         self._is_limited = is_limited
         self._stop = stop
         self._stop_thinking = stop_thinking
@@ -113,8 +111,6 @@ class TokenLoop:
             banned = bans.at(len(tokens))
             token = pick(logits(sequence, banned), banned)
             action = see(clock(), stage, text, wants_answer())
-            if stage == "judge" and action == "go":
-                action = self._see_judgement()
             if action != "go" or token in stop_ids:
                 end = self._finish(token in stop_ids, action, stage)
                 if end is not None:
@@ -163,13 +159,6 @@ class TokenLoop:
         elif has_called or log.text("thinking").strip():
             return bans.thought_came()
         return ""
-
-    def _see_judgement(self) -> Action:
-        """The controller leaves a judgement to the clock; one that does not come to its end is cut short by count."""
-        if self._log.tokens["judge"] < self._most_judging:
-            return "go"
-        self._controller.cause = "budget"
-        return "hard"
 
     def _finish(self, is_end: bool, action: Action, stage: Stage) -> FinishReason | None:
         """Why the answer ends before the token in hand, or None."""

@@ -1,10 +1,12 @@
-"""Writes tests/vectors/{speed,plan,controller,threads}.jsonl: run it when one of them is meant to decide otherwise.
+"""Writes tests/vectors/{speed,lengths,plan,controller,threads}.jsonl: run it when one of them is meant to decide otherwise.
 
-Read the difference before you commit it: these lines pin every other implementation of the four.
+Read the difference before you commit it: these lines pin every other implementation of the five.
 
 * speed: what was learned in order (``decode``: context, seconds of each step; ``prefill``: tokens, context, seconds;
   ``relax``: idle seconds), what was asked afterwards (name, tokens, context, seconds), and the whole model as JSON.
-* plan: a decision, bounds, models of speed and lengths as JSON, and the plan.
+* lengths: what was learned in order (kind, tokens, whether it was cut short), what every kind then reserves and is
+  typically, the shares within some lengths, the least useful thinking, and the whole model as JSON.
+* plan: a decision, bounds, models of speed and lengths as JSON, the router's gain or null, and the plan.
 * controller: limits, a speed model, the tokens there are when decoding begins, then for each token the time, stage,
   text of the token before, whether the end of thinking is asked for, the action and its cause, and the token that is
   appended if the action is ``go``.
@@ -19,11 +21,11 @@ import random
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from edge.chat_types import Decision
 from edge.think.controller import Controller, Limits, Stage
-from edge.think.lengths import LengthModel
+from edge.think.lengths import LengthModel, TextKind
 from edge.think.plan import Bounds, plan_thinking
 from edge.think.speed import SpeedModel
 from edge.think.threads import MeasuredThreads, choose_threads
@@ -38,9 +40,10 @@ DECISIONS = (
 
 
 def main() -> None:
-    """Record all four."""
+    """Record all five."""
     for name, records in (
         ("speed", speed_records()),
+        ("lengths", lengths_records()),
         ("plan", plan_records()),
         ("controller", controller_records()),
         ("threads", threads_records()),
@@ -97,6 +100,26 @@ def speed_records() -> Iterator[dict[str, Any]]:
         yield {"learned": told, "asked": asked, "model": speed.to_json()}
 
 
+def lengths_records() -> Iterator[dict[str, Any]]:
+    rng = random.Random(5)
+    kinds = get_args(TextKind)
+    for num_texts in (0, 1, 2, 3, 8, 20, 60, 400):
+        lengths, told = LengthModel(), []
+        for _ in range(num_texts):
+            kind, was_cut = rng.choice(kinds), rng.random() < 0.2
+            num_tokens = max(0, round(rng.lognormvariate(5 if kind == "thinking" else 2, 0.5)))
+            lengths.learn(kind, num_tokens, was_cut=was_cut)
+            told.append([kind, num_tokens, was_cut])
+        yield {
+            "learned": told,
+            "typical": {kind: lengths.typical(kind) for kind in kinds},
+            "reserve": {kind: lengths.reserve(kind) for kind in kinds},
+            "share_within": [[kind, most, lengths.share_within(kind, most)] for kind in kinds for most in (5, 20, 150)],
+            "useful_thinking": lengths.useful_thinking(),
+            "model": lengths.to_json(),
+        }
+
+
 def plan_records() -> Iterator[dict[str, Any]]:
     rng = random.Random(2)
     for number in range(60):
@@ -109,18 +132,23 @@ def plan_records() -> Iterator[dict[str, Any]]:
         bounds = Bounds(
             context_tokens=rng.randint(10, 300),
             room_tokens=rng.choice((400, 4000, 4000)),
-            time_left_s=rng.choice((None, 0.05, 1.0, 3.0, 20.0)),
+            time_left_s=rng.choice((None, 0.05, 1.0, 3.0, 20.0, 90.0)),
             think_tokens=rng.choice((None, None, None, 0, 50)),
             max_tokens=rng.choice((None, None, None, 30, 400)),
             open_tokens=rng.randint(0, 20),
             close_tokens=rng.randint(2, 30),
+            think_share=rng.choice((1.0, 1.0, 1.0, 0.5)),
+            least_answer_tokens=rng.choice((0, 0, 30)),
+            is_shaped=number % 9 == 8,
         )
-        plan = plan_thinking(decision, bounds, speed, lengths)
+        gain = rng.choice((None, None, 0.2, 0.9))
+        plan = plan_thinking(decision, bounds, speed, lengths, gain)
         yield {
             "decision": asdict(decision),
             "bounds": asdict(bounds),
             "speed": speed.to_json(),
             "lengths": lengths.to_json(),
+            "gain": gain,
             "plan": asdict(plan),
         }
 
@@ -132,6 +160,7 @@ def controller_records() -> Iterator[dict[str, Any]]:
         limits = Limits(
             deadline_s=None if number % 6 == 5 else rng.choice((100.8, 101.2, 101.6)),
             think_tokens=None if number % 6 == 5 else rng.choice((None, 20, 100)),
+            judge_tokens=8 if number % 7 == 3 else None,
             answer_tokens=rng.choice((5, 40)),
             close_tokens=10,
             line_tokens=rng.choice((0, 6)),

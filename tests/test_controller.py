@@ -65,6 +65,14 @@ def test_a_budget_is_kept_to_the_token() -> None:
     assert (action, number, controller.cause) == ("hard", 100, "budget")
 
 
+def test_a_judgement_is_closed_after_so_many_tokens() -> None:
+    """A judge that never set its marker took the whole answer."""
+    limits = Limits(judge_tokens=24)
+    action, number, _, controller = first_action(limits, stage="judge")
+    assert (action, number, controller.cause) == ("hard", 24, "budget")
+    assert first_action(limits, stage="thinking")[0] == "go"
+
+
 def test_a_budget_is_closed_softly_at_a_sentence_before_it() -> None:
     action, number, _, _ = first_action(Limits(think_tokens=100), text=" so.")
     assert action == "soft"

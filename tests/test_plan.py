@@ -36,6 +36,7 @@ def test_recorded_vectors(vector: dict[str, Any]) -> None:
         Bounds(**vector["bounds"]),
         SpeedModel.from_json(vector["speed"]),
         LengthModel.from_json(vector["lengths"]),
+        vector["gain"],
     )
     assert asdict(plan) == vector["plan"]
 
@@ -53,12 +54,24 @@ def test_with_time_enough_the_decision_stands() -> None:
     assert "tokens to think fit into 30.00 s" in plan.reason
 
 
-def test_a_judge_is_not_asked_under_a_deadline() -> None:
+def test_a_judge_is_not_asked_where_time_is_short() -> None:
     """A judgement takes time from the thinking to say that it may be left out, and the deadline gave that time."""
-    bounds = replace(BOUNDS, time_left_s=2.0)
-    plans = [plan_thinking(JUDGE, bounds, speed_of(step_s), LengthModel()) for step_s in (0.001, 0.05)]
+    lengths, bounds = LengthModel(), replace(BOUNDS, time_left_s=2.0)
+    for _ in range(50):
+        lengths.learn("direct_answer", 5)
+        lengths.learn("thinking", 80)
+    plans = [plan_thinking(JUDGE, bounds, speed_of(step_s), lengths) for step_s in (0.01, 0.05)]
     assert [(plan.think, plan.decision.source) for plan in plans] == [(True, "deadline"), (False, "deadline")]
-    assert plan_thinking(JUDGE, BOUNDS, speed_of(0.02), LengthModel()).think is None
+
+
+def test_a_judge_is_asked_where_time_is_ample() -> None:
+    """With an hour to answer \"Hi\" it was thought about, since there was time."""
+    lengths = LengthModel()
+    for _ in range(50):
+        lengths.learn("thinking", 80)
+    for time_left_s in (None, 9.0, 3600.0):
+        plan = plan_thinking(JUDGE, replace(BOUNDS, time_left_s=time_left_s), speed_of(0.01), lengths)
+        assert (plan.think, plan.decision) == (None, JUDGE)
 
 
 def test_a_usual_thought_must_fit() -> None:

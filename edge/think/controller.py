@@ -41,12 +41,14 @@ SENTENCE_ENDS = (".", "!", "?", "。", "！", "？", "\n")
 class Limits:
     """Of one answer; None is no limit. ``deadline_s`` is a reading of the clock that the controller's times come from.
 
-    ``watches_answer``: an answer that goes round in circles is ended, too. ``close_tokens``: what closing takes, and
-    ``line_tokens`` what a closing line adds to that.
+    ``judge_tokens``: a judgement that is longer is closed, since it would never end. ``watches_answer``: an answer that
+    goes round in circles is ended, too. ``close_tokens``: what closing takes, and ``line_tokens`` what a closing line
+    adds to that.
     """
 
     deadline_s: float | None = None
     think_tokens: int | None = None
+    judge_tokens: int | None = None
     answer_tokens: int = 64
     close_tokens: int = 0
     line_tokens: int = 0
@@ -108,8 +110,11 @@ class Controller:
         limits = self._limits
         if self._goes_in_circles():
             return self._close("loop", now_s)
+        spent = len(self._tokens) - self._stage_start
+        if limits.judge_tokens is not None and self._stage == "judge" and spent >= limits.judge_tokens:
+            return self._because("budget", "hard")
         if limits.think_tokens is not None and self._stage == "thinking":
-            left = limits.think_tokens - (len(self._tokens) - self._stage_start)
+            left = limits.think_tokens - spent
             if left <= 0:
                 return self._because("budget", "hard")
             if self._ends_sentence and left <= min(SOFT_TOKENS, SOFT_SHARE * limits.think_tokens):

@@ -9,10 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edge.chat_types import Decision, DecisionSource
-from edge.think.lengths import LONGEST_USEFUL, SHORTEST_USEFUL, LengthModel
+from edge.think.lengths import LONGEST_USEFUL, SHORTEST_USEFUL, LengthModel, TextKind
 from edge.think.speed import SpeedModel
 
 HARM = 0.5  # of thinking that breaks off: the share of right answers that it spoils, at most
+AMPLE = 8  # usual thoughts; where so many fit, time is not what is short, and the model's judge is asked as without it
 _LONG_RUN = 64  # steps; stalls average out over so many
 
 
@@ -22,7 +23,8 @@ class Bounds:
 
     ``room_tokens`` is what the context still holds, ``open_tokens`` what forcing a mode takes, ``close_tokens`` what
     closing the thinking takes; ``think_tokens`` and ``max_tokens`` are what was asked for, ``think_share`` the part
-    that may be used of the thinking that fits. No answer is shorter than ``least_answer_tokens``.
+    that may be used of the thinking that fits. No answer is shorter than ``least_answer_tokens``; ``is_shaped``: it has
+    to follow a schema or a grammar.
     """
 
     context_tokens: int
@@ -34,6 +36,7 @@ class Bounds:
     open_tokens: int = 0
     close_tokens: int = 0
     least_answer_tokens: int = 0
+    is_shaped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,22 +64,24 @@ def plan_thinking(
     ``gain``: the chance, 0 to 1, that thinking rights a wrong answer; with it, what is expected of thinking in the time
     there is decides, without it (None) the length of a usual thought.
 
-    A judge saves time, and a deadline says that there is time: where thinking fits before one, it is begun unjudged.
+    A judge saves time, and a deadline says that there is time: where thinking fits before one, it is begun unjudged,
+    unless there is so much time that nobody can have meant to use it up.
     """
-    direct = max(lengths.reserve("direct_answer"), bounds.least_answer_tokens)
+    direct = _reserve("direct_answer", bounds, lengths)
     if decision.think is False:
         return ThinkPlan(False, 0, direct, decision)
     if bounds.think_tokens == 0:
         return _without_thinking("a thinking budget of 0 tokens was asked for", "asked", direct)
-    reserve = max(lengths.reserve("thought_answer"), bounds.least_answer_tokens)
-    is_judged = decision.think is None and bounds.time_left_s is None
+    reserve = _reserve("thought_answer", bounds, lengths)
+    fitting = None if bounds.time_left_s is None else fitting_tokens(bounds, reserve, speed)
+    usual = max(lengths.typical("thinking"), lengths.useful_thinking())
+    is_judged = decision.think is None and (fitting is None or fitting >= AMPLE * usual + lengths.reserve("judge"))
     budget = _counted_budget(bounds, reserve, lengths.reserve("judge") if is_judged else 0)
     if budget < 1:
         return _without_thinking("the answer itself needs all the tokens there are", "asked", direct)
     useful = lengths.useful_thinking()
-    if bounds.time_left_s is None:
+    if is_judged or fitting is None or bounds.time_left_s is None:
         return ThinkPlan(decision.think, _shared(budget, bounds, useful), reserve, decision)
-    fitting = fitting_tokens(bounds, reserve, speed)
     if too_few := _too_few(fitting, lengths, gain):
         reason = f"{max(bounds.time_left_s, 0.0):.2f} s leave {max(fitting, 0)} tokens to think, {too_few}"
         return _without_thinking(reason, "deadline", direct)
@@ -85,6 +90,11 @@ def plan_thinking(
     if decision.think is None:
         return ThinkPlan(True, budget, reserve, Decision(True, reason, "deadline"))
     return ThinkPlan(True, budget, reserve, Decision(True, f"{decision.reason}; {reason}", decision.source))
+
+
+def _reserve(kind: TextKind, bounds: Bounds, lengths: LengthModel) -> int:
+    """Tokens that are kept for the answer."""
+    return max(lengths.reserve("shaped_answer" if bounds.is_shaped else kind), bounds.least_answer_tokens)
 
 
 def _too_few(fitting: int, lengths: LengthModel, gain: float | None) -> str:

@@ -62,6 +62,27 @@ class RecentQuantile:
         edge = _bin_of(value)
         return sum(weight for place, weight in self._bins.items() if place <= edge) / self._total
 
+    def middle_above(self, value: float) -> float | None:
+        """The median of what lies in bins above that of ``value``; None where that is less than one observation."""
+        within = self.share_within(value)
+        if (1.0 - within) * self.num_recent < 0.999:
+            return None
+        return self.quantile(within + 0.5 * (1.0 - within))
+
+    def log_normal(self, share: float) -> tuple[float, float]:
+        """Mean and standard deviation of the logarithms.
+
+        What lies outside of the quantiles ``1 - share`` and ``share`` counts as if it lay there: no single one decides.
+        """
+        lowest, highest = self._bin_at(1.0 - share), self._bin_at(share)
+        mean = squares = 0.0
+        for place, weight in self._bins.items():
+            place = min(max(place, lowest), highest)
+            mean += weight * place
+            squares += weight * place * place
+        mean /= self._total
+        return _LOG_RATIO * mean, _LOG_RATIO * math.sqrt(max(squares / self._total - mean * mean, 0.0))
+
     def fade_above(self, value: float, share: float) -> None:
         """Leave ``share`` (0 to 1) of the weight of all that was above ``value``; what was usual keeps its weight."""
         edge, kept = _bin_of(value), {}
