@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
     from edge.engine import Engine
 
-QUESTIONS = ("What is 38*47-5+12?", "Mia has 12 apples and buys 30 more. How many apples does Mia have?")
+FIRST = "What is 38*47-5+12?"
+SECOND = "Mia has {} apples and buys 30 more. How many apples does Mia have?"  # a new one each time: none is remembered
+NUMBERS = range(11, 100)
 TURN = AnswerOptions(think="on", temperature=0.0)
 
 
@@ -50,18 +52,18 @@ def measure(model: Path | None, repetitions: int) -> dict[str, Any]:
         if speech is not None:
             speech.thinking_tokens = speech.answer_tokens = 12
         with BareLoop(engine.model.path, engine.model.backend.num_threads) as bare:
-            second_turn(engine, bare)  # pages the model in
-            turns = [second_turn(engine, bare) for _ in range(repetitions)]
+            second_turn(engine, bare, SECOND.format(10))  # pages the model in
+            numbers = [NUMBERS[place % len(NUMBERS)] for place in range(repetitions)]
+            turns = [second_turn(engine, bare, SECOND.format(number)) for number in numbers]
         say(f"{engine.model.name}: {repetitions} second turns measured")
         return summarize(turns)
 
 
-def second_turn(engine: Engine, bare: BareLoop) -> SecondTurn:
+def second_turn(engine: Engine, bare: BareLoop, second: str) -> SecondTurn:
     """A chat of two turns from an empty cache on, up to the first token of the second; then the bare prefill."""
-    first, second = QUESTIONS
     engine.model.backend.cut(0, 0)
     session = engine.session()
-    session.answer(first, TURN)
+    session.answer(FIRST, TURN)
     history = session.messages
     start_s = time.perf_counter()
     with session.stream(second, TURN) as running:
@@ -70,18 +72,18 @@ def second_turn(engine: Engine, bare: BareLoop) -> SecondTurn:
         running.stop()
         usage = running.result.usage
     prefilled = usage.prompt_tokens + usage.forced_tokens - usage.cached_tokens
-    tokens, parts = second_prompt(engine, history)
+    tokens, parts = second_prompt(engine, history, second)
     return SecondTurn(prefilled, *parts, first_token_s, bare.prefill(tokens[-prefilled:], behind=tokens[:-prefilled]))
 
 
-def second_prompt(engine: Engine, history: Sequence[Message]) -> tuple[list[int], tuple[int, int, int]]:
+def second_prompt(engine: Engine, history: Sequence[Message], second: str) -> tuple[list[int], tuple[int, int, int]]:
     """The whole second prompt, and how many of its tokens are the last answer, the new message and marks behind it."""
     if len(history) < 2:
         raise BackendError(f"{engine.model.name} gave no answer in the first turn, so there is no second one.")
     tokenizer = engine.model.tokenizer
-    prompt = engine.model.dialect.render([*history, Message("user", QUESTIONS[1])], "on")
+    prompt = engine.model.dialect.render([*history, Message("user", second)], "on")
     tokens, forced = tokenizer.encode_prompt(prompt)
-    answer, message = (tokenizer.encode_user(text) for text in (history[-1].content, QUESTIONS[1]))
+    answer, message = (tokenizer.encode_user(text) for text in (history[-1].content, second))
     last = max(place for place, part in enumerate(prompt.parts) if part.text == history[-1].content)
     marks = [tokenizer.encode_control(part.text) for part in prompt.parts[last + 1 :] if part.is_control]
     return [*tokens, *forced], (len(answer), len(message), sum(map(len, marks)) + len(forced))

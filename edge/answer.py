@@ -73,7 +73,7 @@ def stream_answer(
     if decision.think is not None:
         yield StreamEvent("decision", decision=decision)
 
-    is_complete = opening.prefill(pace.speed)
+    is_complete = opening.prefill()
     log.prefilled(opening.start_s, opening.num_prompt, opening.num_forced, opening.cached_tokens or 0)
     controller = Controller(limits, pace.speed, opening.tokens, clock())
     sampler = make_sampler(model, options)
@@ -95,6 +95,7 @@ def stream_answer(
         malformed_tool_calls=parser.num_malformed_calls,
         document=loop.document,
     )
+    opening.learn(pace.speed)
     pace.learn(
         result,
         opening.num_prompt + opening.num_forced,

@@ -43,6 +43,7 @@ class Opening:
         self.cached_tokens: int | None = None  # of the first prefill; None before it
         self.start_s = 0.0
         self._filled: list[int] = []
+        self._last_fill: tuple[int, int, float] | None = None  # tokens, what was cached, seconds: not learned from yet
         self._model = model
         self._sequence = sequence
         self.messages = messages
@@ -122,18 +123,26 @@ class Opening:
             seen.append(backend.logits(self._sequence))
         return read_signals(seen, odds)
 
-    def prefill(self, speed: SpeedModel) -> bool:
+    def prefill(self) -> bool:
         """Evaluate the whole, forced text included; True when it was not interrupted."""
         if self._filled == self.tokens:  # nothing is forced, and the prompt lies there already
             return True
-        return self._prefill(self.tokens, speed)
+        return self._prefill(self.tokens, None)
 
-    def _prefill(self, tokens: list[int], speed: SpeedModel) -> bool:
+    def learn(self, speed: SpeedModel) -> None:
+        """Teach ``speed`` what the last prefill took, which waits until nobody waits for the first token."""
+        if self._last_fill is not None:
+            speed.learn_prefill(*self._last_fill)
+
+    def _prefill(self, tokens: list[int], speed: SpeedModel | None) -> bool:
         start_s = self._clock()
         filled = self._model.backend.prefill(self._sequence, tokens, should_stop=self._should_stop)
         if filled.is_complete:
             self._filled = tokens
-            speed.learn_prefill(filled.evaluated_tokens, filled.cached_tokens, self._clock() - start_s)
+            self._last_fill = filled.evaluated_tokens, filled.cached_tokens, self._clock() - start_s
+            if speed is not None:
+                self.learn(speed)
+                self._last_fill = None
         if self.cached_tokens is None:
             self.cached_tokens, self.start_s = filled.cached_tokens, start_s
         return filled.is_complete

@@ -48,7 +48,9 @@ class Pace:
 
     def use_threads(self, num_threads: int) -> None:
         """The next answer uses ``num_threads``, and ``speed`` is theirs; after a pause it expects the usual again."""
-        self._num_threads, self.speed = num_threads, self._speeds.setdefault(num_threads, SpeedModel())
+        if num_threads not in self._speeds:
+            self._speeds[num_threads] = SpeedModel()
+        self._num_threads, self.speed = num_threads, self._speeds[num_threads]
         now_s = self._wall_clock()
         if (idle_s := now_s - self._used_at_s.get(num_threads, now_s)) >= LEAST_IDLE_S:
             self.speed.relax(idle_s)

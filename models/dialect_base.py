@@ -7,8 +7,10 @@ Does not know: any particular dialect (models.dialect has the rows), token ids, 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from itertools import groupby
 from typing import Any, Literal, Protocol
 
@@ -261,7 +263,7 @@ class Dialect:
 
     def _without_thoughts(self, message: Message) -> Message:
         """An assistant's message that a caller handed in whole, tags and all, cut to its answer."""
-        if message.role != "assistant" or not any(tag in message.content for tag in self.tags):
+        if message.role != "assistant" or _any_of(tuple(self.tags)).search(message.content) is None:
             return message
         return replace(message, content=self.history_answer(message.content))
 
@@ -282,8 +284,18 @@ class Dialect:
 
 def join_parts(parts: Iterable[Part]) -> tuple[Part, ...]:
     """Neighbours of one kind become one part and empty parts vanish: the ids of a control run depend on its whole."""
-    runs = groupby((part for part in parts if part.text), key=lambda part: part.is_control)
-    return tuple(Part("".join(part.text for part in run), is_control) for is_control, run in runs)
+    runs: list[Part] = []
+    for part in parts:
+        if part.text and runs and runs[-1].is_control == part.is_control:
+            runs[-1] = Part(runs[-1].text + part.text, part.is_control)
+        elif part.text:
+            runs.append(part)
+    return tuple(runs)
+
+
+@lru_cache(maxsize=16)
+def _any_of(tags: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile("|".join(map(re.escape, tags)) or "(?!)")
 
 
 def _check_order(messages: Sequence[Message]) -> None:

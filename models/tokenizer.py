@@ -119,6 +119,7 @@ class BpeChatTokenizer:
         texts = dict.fromkeys((*control_texts, *(text for text in special if len(text) > 1)))
         self._cutter = ControlTextCutter(texts, self.encode_control, self.token_bytes)
         self._encode_known = lru_cache(KNOWN_PARTS)(self._encode_part)  # each turn repeats marks and history
+        self._ids: dict[str, int | None] = {}  # of the texts that were asked for, which are tags
 
     @classmethod
     def from_file(cls, path: Path, control_texts: Iterable[str], bos_token_id: int | None = None) -> BpeChatTokenizer:
@@ -154,7 +155,7 @@ class BpeChatTokenizer:
         for part in prompt.parts:
             is_short = len(part.text) <= KNOWN_PART_CHARACTERS
             tokens += (self._encode_known if is_short else self._encode_part)(part.text, part.is_control)
-        return _with_one_bos(tokens, self.bos_token_id), self.encode_control(prompt.forced)
+        return _with_one_bos(tokens, self.bos_token_id), list(self._encode_known(prompt.forced, True))
 
     def _encode_part(self, text: str, is_control: bool) -> tuple[int, ...]:
         return tuple(self.encode_control(text) if is_control else self.encode_user(text))
@@ -169,10 +170,12 @@ class BpeChatTokenizer:
 
     def token_id(self, text: str) -> int | None:
         """The token whose text is exactly ``text``, or None."""
-        token = self._tokenizer.token_to_id(text)
-        if token is None or self.token_bytes(token) != text.encode():
-            token = self._tokenizer.token_to_id("".join(LETTER_OF_BYTE[byte] for byte in text.encode()))
-        return token
+        if text not in self._ids:
+            token = self._tokenizer.token_to_id(text)
+            if token is None or self.token_bytes(token) != text.encode():
+                token = self._tokenizer.token_to_id("".join(LETTER_OF_BYTE[byte] for byte in text.encode()))
+            self._ids[text] = token
+        return self._ids[text]
 
 
 class TextDecoder:
