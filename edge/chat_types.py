@@ -124,6 +124,8 @@ class AnswerOptions:
             raise UsageError(f"min_think_tokens is {least} and think is off; leave one of them out.")
         if most is not None and least > most:
             raise UsageError(f"min_think_tokens is {least} and think_tokens {most}; the least is above the most.")
+        if self.max_tokens is not None and least >= self.max_tokens:
+            raise UsageError(f"min_think_tokens is {least} and max_tokens {self.max_tokens}; that leaves no answer.")
 
     @property
     def has_limits(self) -> bool:

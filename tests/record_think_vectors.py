@@ -1,4 +1,4 @@
-"""Writes tests/vectors/{speed,lengths,plan,controller,threads}.jsonl: run it when one of them is meant to decide otherwise.
+"""Writes tests/vectors/{speed,lengths,plan,controller,threads}.jsonl, for when one is meant to decide otherwise.
 
 Read the difference before you commit it: these lines pin every other implementation of the five.
 

@@ -147,6 +147,11 @@ def test_ask_5_an_easy_prompt_is_answered_at_once(spark: Engine) -> None:
         assert (answer.decision.think, answer.usage.thinking_tokens, answer.finish_reason) == (False, 0, "stop")
         assert answer.answer.strip()
         assert took_s < 3.0
+    for _ in range(4):
+        board.answer("12+30=?", think="on")
+    answer, took_s = board.answer("2+3=?", deadline_s=60.0)  # ample time is no reason to use it up
+    assert (answer.decision.think, answer.decision.source) == (False, "judge")
+    assert took_s < 3.0
 
 
 def test_ask_6_every_answer_carries_its_decision_and_reason(spark: Engine) -> None:

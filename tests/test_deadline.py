@@ -6,6 +6,7 @@ import math
 import random
 import re
 import threading
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 
@@ -20,7 +21,7 @@ from bench_edge.simulated_device import SPEEDS, STEP_S, SimulatedClock, Simulate
 from edge.answer import stream_answer
 from edge.answer_log import Waited
 from edge.backends.scripted import ScriptedBackend
-from edge.chat_types import Answer, AnswerOptions, Message
+from edge.chat_types import Answer, AnswerOptions, Message, Think
 from edge.cli_chat import seconds_of
 from edge.engine import Engine
 from edge.loaded_model import LoadedModel
@@ -128,6 +129,30 @@ def test_a_new_device_is_measured_with_the_prompt_and_says_so() -> None:
     assert (result.finish_reason, result.answer != "") == ("stop", True)
     assert 10 < simulation.took_s <= 20
     assert "measured" not in simulation.answer(on(deadline_s=20.0)).decision.reason
+
+
+@pytest.mark.parametrize(("think", "deadline_s", "num_prefills"), [("on", 4.0, 1), ("off", 4.0, 1), ("on", 1.3, 2)])
+def test_prompt_and_opening_are_one_prefill_where_the_plan_is_clear(
+    think: Think, deadline_s: float, num_prefills: int
+) -> None:
+    """Planning behind the prompt's prefill cost every answer with a deadline a step of its own for the opening."""
+    model, clock, pace = scripted_model(THOUGHT), FakeClock(0.0), Pace()
+    pace.speed.learn_decode(0, [0.01] * 100)
+    for _ in range(50):
+        pace.lengths.learn("thinking", 20)
+        pace.lengths.learn("thought_answer", 4)
+    options = AnswerOptions(think=think, temperature=0.0, deadline_s=deadline_s)
+    list(stream_answer(model, 0, [Message("user", "3*4?")], options, stop=Event(), clock=clock, pace=pace))
+    assert isinstance(model.backend, ScriptedBackend)
+    assert sum(call.method == "prefill" for call in model.backend.calls) == num_prefills
+
+
+def test_answers_in_a_shape_are_learned_apart() -> None:
+    pace = Pace()
+    answer = Simulation().answer(AnswerOptions(think="off", temperature=0.0), answer=300)
+    pace.learn(replace(answer, document="whole"), 10, [0.01] * 300, closed_by=None, opening_tokens=0)
+    assert pace.lengths.typical("shaped_answer") >= 300
+    assert pace.lengths.reserve("direct_answer") < 100
 
 
 def test_a_device_that_was_busy_thinks_again_after_a_few_requests() -> None:
@@ -343,6 +368,7 @@ def test_what_is_no_number_is_named(wrong: dict[str, object]) -> None:
         ({"min_think_tokens": 0}, "min_think_tokens is 0"),
         ({"think_tokens": 5, "min_think_tokens": 6}, "above the most"),
         ({"think": "off", "min_think_tokens": 6}, "think is off"),
+        ({"max_tokens": 20, "min_think_tokens": 20}, "that leaves no answer"),
     ],
 )
 def test_limits_that_cannot_be_meant_are_refused(limits: dict[str, object], named: str) -> None:
