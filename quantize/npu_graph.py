@@ -1,4 +1,4 @@
-"""A decoder as a graph for NPUs: static shapes, one sequence, and operators that Qualcomm's HTP takes.
+"""A decoder as a graph for NPUs: static shapes, one sequence, and operators that they take.
 
 Knows: operators, names and dimensions. Does not know: how tensors are laid or written; it is told where they lie.
 
@@ -18,6 +18,10 @@ One graph evaluates ``length`` tokens, and there are two over one data file: a c
 
 The graph hands out what is new and not the whole cache, so that the caller's copy can be written in place and cut back
 by showing less of it. Everything else is arithmetic: NPUs have no GroupQueryAttention, and none of its contrib kin.
+
+A norm is written in one of two ways. Qualcomm's HTP computes in float16, in which the squares of large activations
+overflow, and takes RMSNormalization, which it sums wider. OpenVINO knows no such operator, but joins the arithmetic of
+one by itself, and sums it in float32 on every device.
 """
 
 from __future__ import annotations
@@ -55,9 +59,12 @@ class NpuTensors:
     sin: DataArray
 
 
-def build_npu_model(spec: ModelSpec, tensors: NpuTensors, length: int) -> ModelProto:
-    """The graph of ``spec`` for ``length`` tokens a call. Raises ModelError when the ``onnx`` package is missing."""
-    build = _Build(spec, tensors, length)
+def build_npu_model(spec: ModelSpec, tensors: NpuTensors, length: int, *, spells_norms: bool = False) -> ModelProto:
+    """The graph of ``spec`` for ``length`` tokens a call; ``spells_norms``: in arithmetic, as OpenVINO wants them.
+
+    Raises ModelError when the ``onnx`` package is missing.
+    """
+    build = _Build(spec, tensors, length, spells_norms=spells_norms)
     outside, blocks = split_places(spec)
     hidden = build.embed()
     for layer, block in enumerate(blocks):
@@ -96,8 +103,9 @@ def _values(spec: ModelSpec, capacity: int, length: int) -> tuple[Values, Values
 class _Build:
     """The parts of a graph, each a method that gives the name of what it computes."""
 
-    def __init__(self, spec: ModelSpec, tensors: NpuTensors, length: int) -> None:
+    def __init__(self, spec: ModelSpec, tensors: NpuTensors, length: int, *, spells_norms: bool) -> None:
         self.spec, self.tensors, self.length = spec, tensors, length
+        self._spells_norms = spells_norms
         self.graph = GraphBuilder(tensors.data, EXACT)
         self._total = tensors.cos.shape[0] + length
         self._cos, self._sin = self._angles("cos", tensors.cos), self._angles("sin", tensors.sin)
@@ -116,8 +124,14 @@ class _Build:
 
     def norm(self, name: str, values: str, place: TensorPlace) -> str:
         """``values`` normed along their last axis."""
-        weight = self.graph.array(self.tensors.data.norms[place])
-        return self.graph.node("RMSNormalization", name, [values, weight], epsilon=self.spec.norm_eps)
+        graph, weight = self.graph, self.graph.array(self.tensors.data.norms[place])
+        if not self._spells_norms:
+            return graph.node("RMSNormalization", name, [values, weight], epsilon=self.spec.norm_eps)
+        squares = graph.node("Mul", f"{name}.squares", [values, values])
+        mean = graph.node("ReduceMean", f"{name}.mean", [squares, self._integers(-1)], keepdims=1)
+        above_zero = graph.constant("norm_epsilon", "FLOAT", self.spec.norm_eps)
+        root = graph.node("Sqrt", f"{name}.root", [graph.node("Add", f"{name}.above_zero", [mean, above_zero])])
+        return graph.node("Mul", name, [graph.node("Div", f"{name}.scaled", [values, root]), weight])
 
     def linear(self, name: str, place: TensorPlace, values: str) -> str:
         """``values`` (1, length, K) times a weight (N, K)."""

@@ -1,4 +1,4 @@
-"""Quantized tensors as two ONNX graphs for NPUs over one data file: a chunk of a prefill, and one token.
+"""Quantized tensors as ONNX graphs for NPUs over one data file: a chunk of a prefill, and one token.
 
 Knows: which array holds what, how many tokens the graphs are made for. Does not know: operators or devices; a writer
 re-lays and never quantizes.
@@ -22,12 +22,13 @@ from quantize.onnx_nodes import DataArray, DataTensors, DataWeight, import_onnx
 from quantize.stored import ModelFacts, Stored, TensorFormat
 
 PREFILL_NAME, DECODE_NAME, NPU_DATA_NAME = "npu_prefill.onnx", "npu_decode.onnx", "npu.onnx.data"
+PLAIN_PREFILL_NAME, PLAIN_DECODE_NAME = "npu_prefill.plain.onnx", "npu_decode.plain.onnx"  # with the norms spelled out
 CAPACITY = 1024  # tokens of the cache: every step reads all of it, so that more costs time also when it is empty
 CHUNK_SIZE = 64  # tokens of a prefill call
 
 
 class NpuWriter:
-    """A quantize.writers.BundleWriter of both graphs and their data file."""
+    """A quantize.writers.BundleWriter of both graphs, both again in plain arithmetic, and their data file."""
 
     def __init__(self, folder: Path, facts: ModelFacts, formats: Mapping[TensorPlace, TensorFormat]) -> None:
         """Begin the data file in ``folder``. Raises ModelError when the ``onnx`` package is missing."""
@@ -66,8 +67,14 @@ class NpuWriter:
         low_halves = {place: parts[1] for place, parts in self._parts.items() if len(parts) > 1}
         data = DataTensors(NPU_DATA_NAME, weights, self._norms)
         tensors = NpuTensors(data, low_halves, *self._table, *angles)
-        for name, length in ((PREFILL_NAME, min(CHUNK_SIZE, capacity)), (DECODE_NAME, 1)):
-            model = build_npu_model(self._spec, tensors, length)
+        chunk = min(CHUNK_SIZE, capacity)
+        for name, length, is_plain in (
+            (PREFILL_NAME, chunk, False),
+            (DECODE_NAME, 1, False),
+            (PLAIN_PREFILL_NAME, chunk, True),
+            (PLAIN_DECODE_NAME, 1, True),
+        ):
+            model = build_npu_model(self._spec, tensors, length, spells_norms=is_plain)
             (self._folder / name).write_bytes(model.SerializeToString(deterministic=True))
 
     def close(self) -> None:

@@ -18,7 +18,14 @@ from quantize.awq_writer import CONFIG_NAME, WEIGHTS_NAME, AwqWriter, check_awq_
 from quantize.genai_files import GENAI_NAME, ONNX_NAME
 from quantize.gguf_writer import GgufWriter
 from quantize.hub_files import GENERATION_CONFIG_NAME, TOKENIZER_CONFIG_NAME
-from quantize.npu_writer import DECODE_NAME, NPU_DATA_NAME, PREFILL_NAME, NpuWriter
+from quantize.npu_writer import (
+    DECODE_NAME,
+    NPU_DATA_NAME,
+    PLAIN_DECODE_NAME,
+    PLAIN_PREFILL_NAME,
+    PREFILL_NAME,
+    NpuWriter,
+)
 from quantize.onnx_writer import DATA_NAME, OnnxWriter, check_onnx_tensors
 from quantize.recipe import FileFormat
 from quantize.stored import ModelFacts, Stored, TensorFormat
@@ -83,7 +90,13 @@ WRITERS: Mapping[FileFormat, WriterRow] = MappingProxyType(
             check_awq_tensors,
         ),
         "npu": WriterRow(
-            {PREFILL_NAME: "npu_prefill", DECODE_NAME: "npu_decode", NPU_DATA_NAME: "npu_data"},
+            {
+                PREFILL_NAME: "npu_prefill",
+                DECODE_NAME: "npu_decode",
+                PLAIN_PREFILL_NAME: "npu_prefill_plain",
+                PLAIN_DECODE_NAME: "npu_decode_plain",
+                NPU_DATA_NAME: "npu_data",
+            },
             NpuWriter,
             check_onnx_tensors,
         ),

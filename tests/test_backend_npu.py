@@ -104,7 +104,7 @@ def test_a_missing_plugin_names_the_command(npu_path: Path) -> None:
     """Without its package a provider must not fall back to the CPU in silence."""
 
     class Missing(NpuBackend):
-        device = NpuDevice("NoExecutionProvider", "no_such_plugin", "pip install it", lambda _: True, dict)
+        device = NpuDevice("NoExecutionProvider", "no_such_plugin", "pip install it", lambda _: True, lambda _: {})
 
     with pytest.raises(BackendError, match="no_such_plugin is not installed; run: pip install it"):
         Missing(npu_path, BackendOptions())

@@ -112,6 +112,7 @@ class Backend(ABC):
 
 LLAMA_CPP_REQUIREMENT = "llama-cpp-python>=0.3.36,<0.3.37"  # as in pyproject.toml
 ONNX_REQUIREMENT = "onnxruntime>=1.31,<2"
+OPENVINO_REQUIREMENT = "onnxruntime-ep-openvino>=1.8,<2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +156,13 @@ BACKENDS: dict[str, BackendRow] = {
         "npu_decode",
         QNN_MODULE,
         simulated_on="x86_64",
+    ),
+    "openvino": BackendRow(
+        "edge.backends.openvino",
+        "OpenVinoBackend",
+        f"pip install '{ONNX_REQUIREMENT}' '{OPENVINO_REQUIREMENT}'",
+        "npu_decode_plain",
+        "onnxruntime_ep_openvino",
     ),
 }
 

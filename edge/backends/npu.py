@@ -50,7 +50,10 @@ class NpuBackend(Backend):
         machine = describe_machine()  # before the model takes its share of the memory
         self.notes = () if self.trial is None else self_test.choose_mode(decode_path, trial=self.trial).notes
         self.num_sequences = options.num_sequences
-        self.num_threads = options.num_threads or 1
+        weight_bytes = sum(path.stat().st_size for path in files)
+        self.num_threads = options.num_threads or (machine.threads_for(weight_bytes) if self.has_threads else 1)
+        self.changes_threads_freely = not self.has_threads
+        self._decode_path = decode_path
         self._fingerprint = f"{self.name} {load_runtime().__version__} " + " ".join(map(file_fingerprint, files))
         self._model = model = NpuModel(decode_path, self.device, self.num_threads)
         self.placement = model.placement
@@ -59,14 +62,18 @@ class NpuBackend(Backend):
             options.context_size,
             trained=model.capacity,
             kv_bytes_per_token=0,  # the whole capacity is there from the start, whatever is asked for
-            weight_bytes=sum(path.stat().st_size for path in files)
-            + model.capacity * self.kv_bytes_per_token * self.num_sequences,
+            weight_bytes=weight_bytes + model.capacity * self.kv_bytes_per_token * self.num_sequences,
             available_bytes=machine.memory_available_bytes,
         )
         self.context_size = plan.size
         self._caches = [NpuCache(model) for _ in range(self.num_sequences)]
         self._book = SequenceBook(self.num_sequences, self.context_size, self.vocab_size)
         self._logits: list[NDArray[np.float32] | None] = [None] * self.num_sequences
+
+    @property
+    def has_threads(self) -> bool:
+        """Whether the device is a CPU, whose threads are ours to choose."""
+        return False
 
     def choose_file(self, decode_path: Path) -> Path:
         """The file to load for this device: ``decode_path``, or one beside it that was compiled ahead of time."""
@@ -140,9 +147,15 @@ class NpuBackend(Backend):
         self._logits[sequence] = None
 
     def set_threads(self, num_threads: int) -> None:
-        """See ``Backend``; an NPU has no threads of ours, so that the number is kept and changes nothing."""
+        """See ``Backend``; an NPU has no threads of ours, so that the number is kept and changes nothing there.
+
+        A device with threads opens the model once more, which takes as long as the first time.
+        """
         check_threads(num_threads)
         self._book.check_open()
+        if self.has_threads and num_threads != self.num_threads:
+            del self._model  # goes before the new one takes its memory
+            self._model = NpuModel(self._decode_path, self.device, num_threads)
         self.num_threads = num_threads
 
     def close(self) -> None:

@@ -21,14 +21,15 @@ class NpuDevice:
     """A provider: its name, the Python module that brings its library, and the command that installs both.
 
     ``is_chosen`` picks among the devices that the provider offers, from their metadata; ``options`` are what the
-    provider is told, asked for when a model is opened (both may raise UsageError or BackendError).
+    provider is told for a number of threads, asked for when a model is opened (both may raise UsageError or
+    BackendError).
     """
 
     provider: str
     module: str
     install: str
     is_chosen: Callable[[Mapping[str, str]], bool]
-    options: Callable[[], dict[str, str]]
+    options: Callable[[int], dict[str, str]]
 
     def package_folder(self) -> Path:
         """Where the plugin is installed, found without loading it. Raises BackendError where it is not."""
@@ -53,7 +54,7 @@ class NpuDevice:
             raise BackendError(f"{self.provider} finds no device of the kind asked for here; use another backend.")
         options = plain_options(num_threads)
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
-        options.add_provider_for_devices(devices[:1], self.options())
+        options.add_provider_for_devices(devices[:1], self.options(num_threads))
         return options
 
     def _register(self) -> None:

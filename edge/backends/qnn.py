@@ -36,7 +36,7 @@ HTP = NpuDevice(
     module=QNN_MODULE,
     install=BACKENDS["qnn"].install,
     is_chosen=lambda _metadata: True,
-    options=lambda: htp_options(named_arch()),
+    options=lambda _num_threads: htp_options(named_arch()),
 )
 
 

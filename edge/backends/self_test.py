@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Literal
 
 from edge.backends import llama_library, npu_session, onnx_session
+from edge.backends.base import OPENVINO_REQUIREMENT
 from edge.backends.npu_device import NpuDevice
 from edge.machine import machine_key
 from edge.model_source import find_model
@@ -107,7 +108,16 @@ QNN = Trial(
     remedy=f"pip install --force-reinstall '{QNN_REQUIREMENT}'",
     safe_mode_loss=None,
 )
-TRIALS = {trial.backend: trial for trial in (LLAMA_CPP, ONNX, QNN)}
+OPENVINO = Trial(
+    backend="openvino",
+    library="OpenVINO's provider",
+    library_folder=lambda: _device("edge.backends.openvino", "OPENVINO").package_folder(),
+    evaluate=lambda path, mode: npu_session.try_out(path, _device("edge.backends.openvino", "OPENVINO")),
+    weights_role="npu_decode_plain",
+    remedy=f"pip install --force-reinstall '{OPENVINO_REQUIREMENT}'",
+    safe_mode_loss=None,
+)
+TRIALS = {trial.backend: trial for trial in (LLAMA_CPP, ONNX, QNN, OPENVINO)}
 
 
 def choose_mode(model_path: Path, run: RunChild | None = None, trial: Trial = LLAMA_CPP) -> SelfTest:
