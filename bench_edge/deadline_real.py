@@ -89,8 +89,11 @@ def shape_course(shape: str, num_requests: int) -> Course:
     return Course(shape, ("What is 17 times 9?",), num_requests, 2 * num_requests, 4.0, 20.0)
 
 
-def measure(course: Course, model: Path | None, kept: KeptRun, backend: str = "llama_cpp") -> list[Timed]:
-    """Send the requests of ``course`` to ``model`` (None: spark) under load; an interrupted run goes on."""
+def measure(course: Course, model: str | Path | None, kept: KeptRun, backend: str = "llama_cpp") -> list[Timed]:
+    """Send the requests of ``course`` to ``model`` under load; an interrupted run goes on.
+
+    A path is a file of random weights, a string names a bundle; None is spark.
+    """
     rows = kept.rows(b"real", repr(course).encode(), backend.encode(), model_identity(model))
     with fresh_model(model, backend) as (engine, speech), busy_cores(SEED, usable_cores()):
         return send_all(course, engine, speech, rows)

@@ -2,8 +2,9 @@
 
 Knows: the parts of this bench and the promised figures. Does not know: how any of them measures.
 
-Executed means: this machine ran it, in this run. What was emulated, tried against a stand-in, or not run at all is
-listed beside it in those words. The large model has random weights: it measures time, not sense.
+Executed means: this machine ran it, in this run. What was simulated or emulated, tried on a stand-in, or not run is
+listed beside it in those words. The large model has random weights: it measures time, not sense. An interrupted run
+goes on where it was.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from bench_edge import deadline_real, devices_parity, devices_speed
+from bench_edge import deadline_real, devices_emulated, devices_parity, devices_simulated, devices_speed
 from bench_edge.arguments import BenchParser, whole_number
 from bench_edge.devices_tables import tables
 from bench_edge.kept import KeptRun
@@ -21,7 +22,8 @@ from bench_edge.think_run import ThinkRun
 
 SEED = 0
 SHAPE = "hunyuan-1.8b"
-PROBLEMS, REQUESTS, ROUNDS = 200, 200, 9  # what the promised figures are counted over
+PROBLEMS, REQUESTS, ROUNDS, PROCESSES = 200, 200, 9, 8  # what the promised figures are counted over
+SIMULATED = 50  # answers
 MODELS = ("spark", "spark-hunyuan")
 
 
@@ -29,20 +31,28 @@ def main(arguments: list[str]) -> int:
     """Run the bench; see ``edge bench devices --help``."""
     options = _parse(arguments)
     kept, answers = KeptRun("devices"), ThinkRun("devices")
-    backends = devices_parity.native_backends(MODELS)
-    results: dict[str, Any] = {"parity": devices_parity.measure(backends, options.problems, answers)}
+    bundles = devices_parity.with_npu_graphs(MODELS, options.folder)
+    backends = devices_parity.native_backends(bundles)
+    results: dict[str, Any] = {}
     checks: list[Check] = []
     if options.shape != "none":
-        results["speed"] = devices_speed.measure_in_child(
-            options.shape, options.folder, options.threads, options.rounds
+        results["speed"] = devices_speed.measure(
+            options.shape, options.folder, options.threads, options.processes, options.rounds
         )
         checks += devices_speed.speed_checks(results["speed"])
     results["deadline"] = {
-        name: deadline_real.summarize(course, deadline_real.measure(course, None, kept, name))
+        name: deadline_real.summarize(course, deadline_real.measure(course, bundles["spark"], kept, name))
         for course in [deadline_real.spark_course(options.requests)]
         for name in backends["spark"]
     }
     checks.append(deadline_check(results["deadline"]))
+    results["parity"] = devices_parity.measure(bundles, backends, options.problems, answers)
+    if devices_simulated.can_simulate():
+        results["simulated"] = devices_simulated.measure("spark", options.folder, options.simulated, kept)
+        checks += devices_simulated.simulated_checks(results["simulated"])
+    if options.arm is not None:
+        results["emulated"] = devices_emulated.read_emulated(options.arm)
+        checks += devices_emulated.emulated_checks(results["emulated"])
     report = BenchReport("devices", arguments, SEED, results, checks)
     print_report(report, tables(results), as_json=options.json, store=options.store)
     kept.finish()
@@ -56,15 +66,20 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     for name, number, text in (
         ("problems", PROBLEMS, "problems for every model, backend and mode"),
         ("requests", REQUESTS, "requests with a deadline that count, for every backend"),
-        ("rounds", ROUNDS, "rounds of the large shape, each rival in turn"),
+        ("processes", PROCESSES, "processes of the large shape in turn with onnxruntime-genai's, of each"),
+        ("rounds", ROUNDS, "rounds of the large shape, in turn with reading memory"),
+        ("simulated", SIMULATED, "answers on an NPU's simulator, where there is one"),
     ):
         parser.add_argument(f"--{name}", type=whole_number, default=number, metavar="N", help=f"{text} ({number})")
     parser.add_argument("--threads", type=whole_number, default=2, help="threads of the large shape (2)")
     parser.add_argument("--shape", default=SHAPE, help=f"the large model ({SHAPE}); none: only the sparks")
     parser.add_argument("--folder", type=Path, default=Path(), help="where the random model's files are kept")
+    parser.add_argument("--arm", type=Path, metavar="FILE", help="what `make test-arm` found: build/arm/found.jsonl")
     options = parser.parse_args(arguments)
     if options.shape != "none":
         devices_speed.check_can_measure(options.shape)  # not after half an hour
+    if options.arm is not None:
+        devices_emulated.read_emulated(options.arm)
     return options
 
 

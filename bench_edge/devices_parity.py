@@ -8,23 +8,26 @@ Does not know: deadlines, large models.
 
 from __future__ import annotations
 
+import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench_edge.intervals import Proportion
-from bench_edge.kept import Progress
+from bench_edge.kept import Progress, say
+from bench_edge.npu_bundle import npu_bundle
 from bench_edge.quant_quality import open_weights
 from bench_edge.think_run import MODES, ThinkRun
 from edge.backends.base import BACKENDS, BackendOptions
 from edge.model_source import find_model
 from models.dialect import Message, Think
-from models.errors import EdgeError
+from models.errors import EdgeError, ModelError
 from models.spark.tasks import test_set
 
 if TYPE_CHECKING:
@@ -40,13 +43,23 @@ Reference = Callable[[Sequence[int]], Floats]
 """Tokens -> logits (T, vocab_size) after each of them."""
 
 
-def native_backends(models: Sequence[str]) -> dict[str, list[str]]:
-    """By model: the backends that it has weights for, and that open here."""
-    return {model: [name for name in BACKENDS if _opens(model, name)] for model in models}
+def with_npu_graphs(models: Sequence[str], folder: Path) -> dict[str, str]:
+    """By model: a bundle of its very weights with every format, in ``folder``; its own where onnx is not installed."""
+    try:
+        return {model: str(npu_bundle(model, folder)) for model in models}
+    except ModelError as exc:
+        say(f"The graphs for NPUs are left out: {exc}")
+        return {model: model for model in models}
+
+
+def native_backends(bundles: Mapping[str, str]) -> dict[str, list[str]]:
+    """By model: the backends that its bundle has weights for, and that open here on a true device."""
+    return {model: [name for name in BACKENDS if _opens(bundle, name)] for model, bundle in bundles.items()}
 
 
 def _opens(model: str, backend: str) -> bool:
-    if BACKENDS[backend].weights_role not in find_model(model).weights:
+    row = BACKENDS[backend]
+    if row.weights_role not in find_model(model).weights or row.simulated_on == platform.machine():
         return False
     try:
         _load(model, backend).backend.close()
@@ -62,19 +75,22 @@ def _load(model: str, backend: str) -> LoadedModel:
     return load_model(find_model(model), backend=backend, options=options, dialect=None)
 
 
-def measure(backends: Mapping[str, Sequence[str]], num_problems: int, run: ThinkRun) -> dict[str, dict[str, Any]]:
+def measure(
+    bundles: Mapping[str, str], backends: Mapping[str, Sequence[str]], num_problems: int, run: ThinkRun
+) -> dict[str, dict[str, Any]]:
     """By model and backend: accuracy of each mode, and what ``compare`` gives. An interrupted run goes on."""
     problems = test_set()[:num_problems]
     figures: dict[str, dict[str, Any]] = {}
     for model, names in backends.items():
         figures[model] = {}
         for name in names:
-            outcomes = run.measure(model, problems, MODES, name)
+            bundle = bundles[model]
+            outcomes = run.measure(bundle, problems, MODES, name)
             right = {
                 mode: Proportion(sum(one.is_right for one in rows), len(rows)).to_json()
                 for mode, rows in outcomes.items()
             }
-            compared = compare(_load(model, name), reference_of(model), [problem.prompt for problem in problems])
+            compared = compare(_load(bundle, name), reference_of(bundle), [problem.prompt for problem in problems])
             figures[model][name] = {"right": right, **compared, "evidence": "executed"}
     return figures
 

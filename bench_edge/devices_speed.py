@@ -13,8 +13,10 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ from models.errors import BackendError, UsageError
 
 PROMPT_TOKENS, PREFILL_TOKENS, DECODED_TOKENS = 32, 512, 16
 PREFILL_ROUNDS = 3
+DECODE_RUNS = 3  # in each process
 READ_BYTES = 2**28  # of each thread; far above any cache
 PACKAGES = ("onnxruntime", "onnxruntime_genai", "onnx")
 
@@ -56,49 +59,79 @@ def shape_files(shape: str, folder: Path) -> tuple[Path, Path]:
     return shape_file(shape, folder), onnx_folder / "model.onnx"
 
 
-def measure_in_child(shape: str, folder: Path, threads: int, rounds: int) -> dict[str, Any]:
-    """``measure`` in a process of its own: a bench that answered problems before has threads and memory of its own."""
-    request = json.dumps({"shape": shape, "folder": str(folder), "threads": threads, "rounds": rounds})
-    command = [sys.executable, "-m", "bench_edge.devices_speed", request]
-    child = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-    if child.returncode:
-        raise BackendError(f"The speed of {shape} could not be measured (exit code {child.returncode}); see above.")
-    figures: dict[str, Any] = json.loads(child.stdout.splitlines()[-1])
-    return figures
+def measure(shape: str, folder: Path, threads: int, processes: int, rounds: int) -> dict[str, Any]:
+    """Tokens a second of each runtime, and the ratios that are promised; ratios are of rounds in turn.
 
-
-def measure(shape: str, folder: str, threads: int, rounds: int) -> dict[str, Any]:
-    """Tokens a second of each runtime, and the ratios that are promised; ratios are of rounds in turn."""
-    gguf_path, onnx_path = shape_files(shape, Path(folder))
-    onnx = open_backend("onnx", onnx_path, _options(threads))
-    with GenaiLoop(onnx_path.parent, threads) as genai:
-        rivals = {"onnx": lambda: decode_s_of(onnx), "genai": lambda: genai.decode_s(_prompt(), DECODED_TOKENS)}
-        decode_s = in_turn(rivals, rounds)
-    llama = open_backend("llama_cpp", gguf_path, _options(threads))
-    prefill_s = in_turn({"onnx": lambda: prefill_s_of(onnx), "llama_cpp": lambda: prefill_s_of(llama)}, PREFILL_ROUNDS)
-    onnx.close()
-    readers = {"llama_cpp": lambda: decode_s_of(llama), "memory": lambda: read_s(threads)}
-    limit_s = in_turn(readers, rounds)
-    llama.close()
-    bytes_per_s = [gguf_path.stat().st_size / seconds for seconds in limit_s["llama_cpp"]]
-    read_bytes_per_s = max(threads * READ_BYTES / seconds for seconds in limit_s["memory"])
+    Every part runs in a process of its own. A runtime's speed differs from one process to the next, by where its
+    weights come to lie in memory, and is steady within one: onnx and its rival meet in ``processes`` pairs of new ones.
+    """
+    shape_files(shape, folder)  # by this process, whose progress is seen
+    part = {"shape": shape, "folder": str(folder), "threads": threads}
+    rivals = {name: partial(_in_child, decode_s, name=name, **part) for name in ("onnx", "onnxruntime-genai")}
+    decode = {name: [float(each) for each in found] for name, found in in_turn(rivals, processes).items()}
+    prefill = _in_child(prefill_times_s, **part)
+    limit = _in_child(limit_times_s, rounds=rounds, **part)
+    bytes_read = [shape_files(shape, folder)[0].stat().st_size / seconds for seconds in limit["llama_cpp"]]
     return {
         "shape": shape,
         "threads": threads,
+        "processes": processes,
         "rounds": rounds,
         "decode_tokens_per_s": {
-            "onnx": 1 / statistics.median(decode_s["onnx"]),
-            "onnxruntime-genai": 1 / statistics.median(decode_s["genai"]),
-            "llama_cpp": 1 / statistics.median(limit_s["llama_cpp"]),
+            **{name: 1 / statistics.median(seconds) for name, seconds in decode.items()},
+            "llama_cpp": 1 / statistics.median(limit["llama_cpp"]),
         },
+        "decode_ms_by_process": {name: [1000 * each for each in seconds] for name, seconds in decode.items()},
         "prefill_tokens_per_s": {
-            name: PREFILL_TOKENS / statistics.median(seconds) for name, seconds in prefill_s.items()
+            name: PREFILL_TOKENS / statistics.median(seconds) for name, seconds in prefill.items()
         },
-        "decode_over_genai": ratio(decode_s["genai"], decode_s["onnx"]),
-        "prefill_over_llama": ratio(prefill_s["llama_cpp"], prefill_s["onnx"]),
-        "llama_bytes_per_s": statistics.median(bytes_per_s),
-        "read_bytes_per_s": read_bytes_per_s,
+        "decode_over_genai": ratio(decode["onnxruntime-genai"], decode["onnx"]),
+        "prefill_over_llama": ratio(prefill["llama_cpp"], prefill["onnx"]),
+        "llama_bytes_per_s": statistics.median(bytes_read),
+        "read_bytes_per_s": max(threads * READ_BYTES / seconds for seconds in limit["memory"]),
     }
+
+
+def _in_child(part: Callable[..., Any], **settings: Any) -> Any:
+    """What ``part`` gives in a new process. Raises BackendError where that fails."""
+    command = [sys.executable, "-m", "bench_edge.devices_speed", part.__name__, json.dumps(settings)]
+    child = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if child.returncode:
+        raise BackendError(f"The speed could not be measured (exit code {child.returncode}); see above.")
+    return json.loads(child.stdout.splitlines()[-1])
+
+
+def decode_s(name: str, shape: str, folder: str, threads: int) -> float:
+    """Seconds a token of onnx or its rival, the median of some runs after one that does not count."""
+    onnx_path = shape_files(shape, Path(folder))[1]
+    if name == "onnx":
+        with closing(open_backend("onnx", onnx_path, _options(threads))) as onnx:
+            times_s = [decode_s_of(onnx) for _ in range(DECODE_RUNS + 1)]
+    else:
+        with GenaiLoop(onnx_path.parent, threads) as genai:
+            times_s = [genai.decode_s(_prompt(), DECODED_TOKENS) for _ in range(DECODE_RUNS + 1)]
+    return statistics.median(times_s[1:])
+
+
+def prefill_times_s(shape: str, folder: str, threads: int) -> dict[str, list[float]]:
+    """Seconds of prefills in turn, by backend."""
+    gguf_path, onnx_path = shape_files(shape, Path(folder))
+    with (
+        closing(open_backend("onnx", onnx_path, _options(threads))) as onnx,
+        closing(open_backend("llama_cpp", gguf_path, _options(threads))) as llama,
+    ):
+        rivals = {"onnx": lambda: prefill_s_of(onnx), "llama_cpp": lambda: prefill_s_of(llama)}
+        return in_turn(rivals, PREFILL_ROUNDS)
+
+
+def limit_times_s(shape: str, folder: str, threads: int, rounds: int) -> dict[str, list[float]]:
+    """Seconds of a token of llama.cpp, in turn with seconds of reading memory by as many threads."""
+    path = shape_files(shape, Path(folder))[0]
+    with closing(open_backend("llama_cpp", path, _options(threads))) as llama:
+        return in_turn({"llama_cpp": lambda: decode_s_of(llama), "memory": lambda: read_s(threads)}, rounds)
+
+
+PARTS: tuple[Callable[..., Any], ...] = (decode_s, prefill_times_s, limit_times_s)
 
 
 def speed_checks(figures: dict[str, Any]) -> list[Check]:
@@ -117,7 +150,7 @@ def speed_checks(figures: dict[str, Any]) -> list[Check]:
 # --- measuring ------------------------------------------------------------------------------------------------------
 
 
-def in_turn(rivals: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+def in_turn(rivals: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
     """Each of ``rivals`` once a round, the first to go changing, after one round that does not count."""
     names = list(rivals)
     found: dict[str, list[float]] = {name: [] for name in names}
@@ -178,4 +211,5 @@ def _options(threads: int) -> BackendOptions:
 
 
 if __name__ == "__main__":
-    print(json.dumps(measure(**json.loads(sys.argv[1]))))
+    named = {part.__name__: part for part in PARTS}
+    print(json.dumps(named[sys.argv[1]](**json.loads(sys.argv[2]))))

@@ -11,8 +11,8 @@ from typing import Any
 from bench_edge.report import format_table
 
 ELSEWHERE = (
-    ("llama.cpp on Arm (aarch64)", "emulated", "a Cortex-A76: recorded vectors and answers, [what ran](docs/arm.md)"),
     ("RKLLM on an RK3588 NPU", "only bound", "tried against a stand-in library with the same functions and layouts"),
+    ("OpenVINO on an Intel GPU or NPU", "not run", "`EDGE_OPENVINO_DEVICE=GPU` or `NPU`"),
     ("llama.cpp with CUDA", "not run", "`make rebuild-llama CMAKE_ARGS=-DGGML_CUDA=on`"),
 )
 
@@ -23,8 +23,29 @@ def tables(results: dict[str, Any]) -> list[str]:
         parity_table(results["parity"]),
         *([speed_table(results["speed"])] if "speed" in results else []),
         deadline_table(results["deadline"]),
-        format_table(("elsewhere", "evidence", "what that means"), ELSEWHERE),
+        elsewhere_table(results),
     ]
+
+
+def elsewhere_table(results: dict[str, Any]) -> str:
+    """What was simulated or emulated, with its counts, and what was not run."""
+    rows: list[tuple[str, str, str]] = []
+    if simulated := results.get("simulated"):
+        nodes, same = sum(simulated["placement"].values()), simulated["same_as_cpu"]
+        found = (
+            f"{simulated['nodes_elsewhere']} of {nodes} nodes elsewhere; "
+            f"{same['count']} of {same['total']} answers as on the CPU ([what ran](docs/npu.md))"
+        )
+        rows.append((f"{simulated['model']} on Qualcomm's HTP", "simulated", found))
+    words = {"tests": "tests passed", "onnx": "answers with onnx as on x86-64", "llama_cpp": "with llama.cpp"}
+    found_on: dict[str, list[str]] = {}
+    for row in results.get("emulated", ()):
+        found_on.setdefault(row["cpu"], []).append(f"{row['same']} of {row['total']} {words[row['backend']]}")
+    for processor, found_there in found_on.items():
+        rows.append((f"Arm, {processor}", "emulated", f"{'; '.join(found_there)} ([what ran](docs/arm.md))"))
+    if "emulated" not in results:
+        rows.append(("Arm", "emulated", "apart from this run, [what ran](docs/arm.md)"))
+    return format_table(("elsewhere", "evidence", "what that means"), [*rows, *ELSEWHERE])
 
 
 def parity_table(figures: dict[str, dict[str, Any]]) -> str:

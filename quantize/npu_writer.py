@@ -30,9 +30,22 @@ CHUNK_SIZE = 64  # tokens of a prefill call
 class NpuWriter:
     """A quantize.writers.BundleWriter of both graphs, both again in plain arithmetic, and their data file."""
 
-    def __init__(self, folder: Path, facts: ModelFacts, formats: Mapping[TensorPlace, TensorFormat]) -> None:
-        """Begin the data file in ``folder``. Raises ModelError when the ``onnx`` package is missing."""
+    def __init__(
+        self,
+        folder: Path,
+        facts: ModelFacts,
+        formats: Mapping[TensorPlace, TensorFormat],
+        *,
+        capacity: int | None = None,
+        chunk_size: int | None = None,
+    ) -> None:
+        """Begin the data file in ``folder``; a simulator wants graphs for fewer tokens than CAPACITY and CHUNK_SIZE.
+
+        Raises ModelError when the ``onnx`` package is missing.
+        """
         import_onnx()
+        self._capacity = min(facts.spec.context_length, capacity or CAPACITY)
+        self._chunk_size = min(chunk_size or CHUNK_SIZE, self._capacity)
         self._folder, self._spec = folder, facts.spec
         self._announced = AnnouncedRows(formats)
         self._parts: dict[TensorPlace, list[DataWeight]] = {}
@@ -56,8 +69,7 @@ class NpuWriter:
     def finish(self) -> None:
         """See quantize.writers.BundleWriter."""
         self._announced.check_all_came()
-        capacity = min(self._spec.context_length, CAPACITY)
-        rotation = rotation_of(self._spec, capacity)
+        rotation = rotation_of(self._spec, self._capacity)
         angles = []
         for name, values in (("cos_table", rotation.cos), ("sin_table", rotation.sin)):
             angles.append(self._data.reserve(name, "FLOAT", values.shape))
@@ -67,11 +79,10 @@ class NpuWriter:
         low_halves = {place: parts[1] for place, parts in self._parts.items() if len(parts) > 1}
         data = DataTensors(NPU_DATA_NAME, weights, self._norms)
         tensors = NpuTensors(data, low_halves, *self._table, *angles)
-        chunk = min(CHUNK_SIZE, capacity)
         for name, length, is_plain in (
-            (PREFILL_NAME, chunk, False),
+            (PREFILL_NAME, self._chunk_size, False),
             (DECODE_NAME, 1, False),
-            (PLAIN_PREFILL_NAME, chunk, True),
+            (PLAIN_PREFILL_NAME, self._chunk_size, True),
             (PLAIN_DECODE_NAME, 1, True),
         ):
             model = build_npu_model(self._spec, tensors, length, spells_norms=is_plain)
