@@ -34,7 +34,7 @@ def elsewhere_table(results: dict[str, Any]) -> str:
         nodes, same = sum(simulated["placement"].values()), simulated["same_as_cpu"]
         found = (
             f"{simulated['nodes_elsewhere']} of {nodes} nodes elsewhere; "
-            f"{same['count']} of {same['total']} answers as on the CPU ([what ran](docs/npu.md))"
+            f"{same['count']} of {same['total']} answers as on the CPU ([what ran](../npu.md))"
         )
         rows.append((f"{simulated['model']} on Qualcomm's HTP", "simulated", found))
     words = {"tests": "tests passed", "onnx": "answers with onnx as on x86-64", "llama_cpp": "with llama.cpp"}
@@ -42,9 +42,9 @@ def elsewhere_table(results: dict[str, Any]) -> str:
     for row in results.get("emulated", ()):
         found_on.setdefault(row["cpu"], []).append(f"{row['same']} of {row['total']} {words[row['backend']]}")
     for processor, found_there in found_on.items():
-        rows.append((f"Arm, {processor}", "emulated", f"{'; '.join(found_there)} ([what ran](docs/arm.md))"))
+        rows.append((f"Arm, {processor}", "emulated", f"{'; '.join(found_there)} ([what ran](../arm.md))"))
     if "emulated" not in results:
-        rows.append(("Arm", "emulated", "apart from this run, [what ran](docs/arm.md)"))
+        rows.append(("Arm", "emulated", "apart from this run, [what ran](../arm.md)"))
     return format_table(("elsewhere", "evidence", "what that means"), [*rows, *ELSEWHERE])
 
 

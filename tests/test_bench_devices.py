@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,17 @@ from numpy.typing import NDArray
 from test_shapes import tiny_shape
 from tiny_checkpoints import write_tiny_checkpoint
 
-from bench_edge import devices, devices_parity, devices_speed, shapes
+from bench_edge import devices, devices_emulated, devices_parity, devices_simulated, devices_speed, shapes
 from bench_edge.devices_parity import compare, native_backends, reference_of
 from bench_edge.devices_speed import in_turn, measure, ratio, speed_checks
 from bench_edge.devices_tables import tables
+from bench_edge.kept import KeptRun
+from bench_edge.npu_bundle import npu_bundle, read_stored
+from bench_edge.quant_quality import open_weights
 from edge.backends.base import BackendOptions, open_backend
-from models.errors import UsageError
+from edge.backends.npu import NpuBackend
+from edge.model_source import find_model
+from models.errors import BackendError, UsageError
 from quantize.pipeline import quantize_checkpoint
 from quantize.recipe import QuantRecipe
 
@@ -40,13 +46,17 @@ def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices_speed, "_tokens", lambda count: list(range(count)))
     monkeypatch.setattr(devices_speed, "PREFILL_TOKENS", 64)
     monkeypatch.setattr(devices_speed, "READ_BYTES", 2**20)
+    monkeypatch.setattr(devices_speed, "_in_child", lambda part, **settings: part(**settings))  # knows no such shape
 
 
 @pytest.mark.usefixtures("_tiny")
 def test_every_ratio_is_measured_on_the_same_weights(tmp_path: Path) -> None:
     """Two files of other weights would compare nothing; a ratio upside down would praise the slower one."""
     pytest.importorskip("onnxruntime_genai")
-    figures = measure("tiny", str(tmp_path / "runs"), threads=1, rounds=2)
+    figures = measure("tiny", tmp_path / "runs", threads=1, processes=2, rounds=2)
+    assert (
+        len(figures["decode_ms_by_process"]["onnx"]) == len(figures["decode_ms_by_process"]["onnxruntime-genai"]) == 2
+    )
     for name in ("decode_over_genai", "prefill_over_llama"):
         low, high = figures[name]["interval_95"]
         assert 0 < low <= figures[name]["value"] <= high
@@ -83,7 +93,7 @@ def test_ratio_is_theirs_over_ours() -> None:
 
 def test_parity_counts_what_the_reference_would_have_said(bundle: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer is the same only where every one of its tokens is; an error is found wherever it is largest."""
-    assert native_backends([bundle]) == {bundle: ["llama_cpp", "onnx"]}
+    assert native_backends({"tiny": bundle}) == {"tiny": ["llama_cpp", "onnx"]}
     monkeypatch.setattr(devices_parity, "MOST_TOKENS", 12)
     monkeypatch.setattr(devices_parity, "CONTEXT", 256)
     reference, prompts = reference_of(bundle), ["12+34", "7"]
@@ -105,11 +115,72 @@ def test_shapes_and_packages_are_checked_before_the_work(monkeypatch: pytest.Mon
         devices.main([])
 
 
+def test_a_part_that_fails_ends_the_bench() -> None:
+    """Half of the figures would pass for all of them."""
+    with pytest.raises(BackendError, match="could not be measured"):
+        devices_speed._in_child(devices_speed.decode_s, name="onnx", shape="huge", folder=".", threads=1)
+
+
+def test_graphs_for_npus_hold_the_shipped_codes(tmp_path: Path) -> None:
+    """Another rounding of the same model would make its answers differ for a reason that is not the device's."""
+    shipped = find_model("spark")
+    assert shipped.bundle is not None
+    read = open_weights(shipped.gguf_path)[0]
+    for place, rows in read_stored(shipped.gguf_path, list(shipped.bundle.spec.places())).items():
+        values = rows if isinstance(rows, np.ndarray) else rows.dequantize()
+        assert np.array_equal(values, read(place))
+    path = npu_bundle("spark", tmp_path, capacity=64, chunk_size=8)
+    assert npu_bundle("spark", tmp_path, capacity=64, chunk_size=8) == path
+    found = []
+    for name, file in (("llama_cpp", "gguf"), ("npu", "npu_decode"), ("npu", "npu_decode_plain")):
+        options = BackendOptions(context_size=64, num_threads=1)
+        weights = find_model(path).weights[file]
+        backend = open_backend(name, weights, options) if name == "llama_cpp" else NpuBackend(weights, options)
+        backend.prefill(0, list(range(40)))
+        found.append(backend.logits(0).copy())
+        backend.close()
+    assert np.corrcoef(found).min() > 0.99
+
+
+def test_simulated_answers_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Minutes an answer: what an interrupted run has answered is not asked again."""
+    opened = devices_simulated.npu_bundle("spark", tmp_path, capacity=256, chunk_size=16)
+    asked: list[str] = []
+
+    def answer(model: object, backend: object, prompt: str) -> list[int]:
+        asked.append(prompt)
+        return [len(asked) // 4]
+
+    source = find_model(opened)
+    device = NpuBackend(source.weights["npu_decode"], BackendOptions())
+    monkeypatch.setattr("edge.backends.qnn.QnnBackend", NpuBackend)
+    monkeypatch.setattr("edge.loaded_model.load_model", lambda *_, **__: SimpleNamespace(backend=device))
+    monkeypatch.setattr(devices_simulated, "greedy_answer", answer)
+    monkeypatch.setenv("EDGE_STATE", str(tmp_path / "state"))
+    kept = KeptRun("test")
+    first = devices_simulated.measure("spark", tmp_path, 3, kept)
+    device = NpuBackend(source.weights["npu_decode"], BackendOptions())
+    assert devices_simulated.measure("spark", tmp_path, 3, kept) == first
+    assert len(asked) == 6 and first["same_as_cpu"]["count"] == 2
+    assert first["nodes_elsewhere"] == first["placement"]["CPUExecutionProvider"] > 400
+
+
+def test_what_was_emulated_is_read_whole_or_not(tmp_path: Path) -> None:
+    path = tmp_path / "found.jsonl"
+    for text in (None, "", "no JSON", '{"cpu": "a76"}', "7"):
+        if text is not None:
+            path.write_text(text)
+        with pytest.raises(UsageError, match="make test-arm"):
+            devices_emulated.read_emulated(path)
+
+
 def proportion(value: float) -> dict[str, Any]:
     return {"value": value, "count": 9, "total": 10, "interval_95": [value - 0.1, value + 0.1]}
 
 
-def test_report_has_every_promised_figure(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_report_has_every_promised_figure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     row = {
         "right": {mode: proportion(0.5) for mode in ("off", "on", "auto")},
         "identical": proportion(0.75),
@@ -128,13 +199,27 @@ def test_report_has_every_promised_figure(monkeypatch: pytest.MonkeyPatch, capsy
         "read_bytes_per_s": 15e9,
     }
     on_time = {"on_time": proportion(0.99), "p99_overrun_s": 0.0, "worst_overrun_s": 0.01}
-    monkeypatch.setattr(devices_parity, "native_backends", lambda models: {"spark": ["llama_cpp", "onnx"]})
+    simulated = {
+        "model": "spark",
+        "placement": {"QNNExecutionProvider": 439},
+        "nodes_elsewhere": 0,
+        "same_as_cpu": proportion(0.96),
+    }
+    found = tmp_path / "found.jsonl"
+    found.write_text(
+        '{"cpu": "a76", "backend": "tests", "same": 335, "total": 335}\n'
+        '{"cpu": "a76", "backend": "onnx", "same": 197, "total": 200}\n'
+    )
+    monkeypatch.setattr(devices_parity, "with_npu_graphs", lambda models, folder: {model: model for model in models})
+    monkeypatch.setattr(devices_parity, "native_backends", lambda bundles: {"spark": ["llama_cpp", "onnx"]})
+    monkeypatch.setattr(devices_simulated, "can_simulate", lambda: True)
+    monkeypatch.setattr(devices_simulated, "measure", lambda *arguments: simulated)
     monkeypatch.setattr(devices_parity, "measure", lambda *arguments: {"spark": {"onnx": row}})
     monkeypatch.setattr(devices_speed, "check_can_measure", lambda shape: None)
-    monkeypatch.setattr(devices_speed, "measure_in_child", lambda *arguments: speed)
+    monkeypatch.setattr(devices_speed, "measure", lambda *arguments: speed)
     monkeypatch.setattr(devices.deadline_real, "measure", lambda course, model, kept, backend: [backend])
     monkeypatch.setattr(devices.deadline_real, "summarize", lambda course, rows: on_time)
-    assert devices.main(["--json"]) == 0
+    assert devices.main(["--json", "--arm", str(found)]) == 0
     printed = capsys.readouterr().out
     line = json.loads(printed.splitlines()[-1])
     assert {check["id"]: check["holds"] for check in line["checks"]} == {
@@ -142,6 +227,11 @@ def test_report_has_every_promised_figure(monkeypatch: pytest.MonkeyPatch, capsy
         "E.onnx_prefill": True,
         "E.llama_limit": True,
         "E.deadline": True,
+        "E.htp_1": True,
+        "E.htp_2": False,
+        "E.arm_1": True,
+        "E.arm_2": True,
     }
+    assert "0 of 439 nodes elsewhere" in printed and "335 of 335 tests passed; 197 of 200 answers with onnx" in printed
     assert all(table in printed for table in tables(line["results"]))
     assert "0.960 to 0.990" in printed and "| 75.0 % (65.0-85.0) | 0.12 " in printed

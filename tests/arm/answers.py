@@ -3,19 +3,24 @@
 Knows: the held-out problems, one JSON line for each answer. Does not know: which machine it runs on.
 
     python tests/arm/answers.py tell BACKEND FILE [PROBLEMS]        answer and write
-    python tests/arm/answers.py compare FILE OTHER LEAST            exit code 1 where a smaller share is the same
+    python tests/arm/answers.py compare FILE OTHER                  prints how many are the same, and of how many
+    python tests/arm/answers.py route FILE                          the router's decisions on the held-out prompts
+    python tests/arm/answers.py compare-routes FILE OTHER           likewise
 """
 
 from __future__ import annotations
 
 import json
+import math
 import sys
 from pathlib import Path
+from typing import Any
 
 import edge
+from edge.think.router import default_router
 from models.spark.tasks import test_set
 
-PROBLEMS = 200
+PROBLEMS, NUM_ROUTES = 200, 500
 MAX_TOKENS = 320
 
 
@@ -29,22 +34,51 @@ def tell(backend: str, path: Path, num_problems: int = PROBLEMS) -> None:
             file.write(json.dumps({"prompt": problem.prompt, **said}, ensure_ascii=False) + "\n")
 
 
-def compare(path: Path, other: Path, least: float) -> bool:
-    """Print how many answers are the same, and whether their share is at least ``least``."""
+def compare(path: Path, other: Path) -> tuple[int, int]:
+    """How many answers are the same, and of how many; the rest of what there is to say goes to standard error."""
+    pairs = read_pairs(path, other)
+    same, whole = (sum(one[field] == two[field] for one, two in pairs) for field in ("answer", "thinking"))
+    right = [sum(said["is_right"] for said in side) for side in zip(*pairs, strict=True)]
+    print(f"{whole} of {len(pairs)} thoughts are the same; right: {right[0]} and {right[1]}.", file=sys.stderr)
+    return same, len(pairs)
+
+
+def route(path: Path) -> None:
+    """Decide about every held-out prompt."""
+    router = default_router()
+    with path.open("w") as file:
+        for problem in test_set(NUM_ROUTES):
+            found = router.route(problem.prompt)
+            said = {"score": found.score, "choice": found.choice, "thinks": found.thinks, "reasons": found.reasons}
+            file.write(json.dumps({"prompt": problem.prompt, **said}, ensure_ascii=False) + "\n")
+
+
+def compare_routes(path: Path, other: Path) -> tuple[int, int]:
+    """How many decisions are the same, scores to a millionth, and of how many."""
+    pairs = read_pairs(path, other)
+    fields = ("choice", "thinks", "reasons")
+    same = [
+        math.isclose(one["score"], two["score"], abs_tol=1e-6) and all(one[field] == two[field] for field in fields)
+        for one, two in pairs
+    ]
+    return sum(same), len(pairs)
+
+
+def read_pairs(path: Path, other: Path) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """The lines of both files, which are about the same prompts in the same order."""
     first, second = (
         [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] for file in (path, other)
     )
     pairs = list(zip(first, second, strict=True))
     assert pairs and all(one["prompt"] == two["prompt"] for one, two in pairs)
-    same, whole = (sum(one[field] == two[field] for one, two in pairs) for field in ("answer", "thinking"))
-    right = [sum(said["is_right"] for said in side) for side in (first, second)]
-    print(f"{same} of {len(pairs)} answers and {whole} thoughts are the same; right: {right[0]} and {right[1]}.")
-    return same >= least * len(pairs)
+    return pairs
 
 
 if __name__ == "__main__":
     verb, *rest = sys.argv[1:]
     if verb == "tell":
         tell(rest[0], Path(rest[1]), *map(int, rest[2:]))
+    elif verb == "route":
+        route(Path(rest[0]))
     else:
-        sys.exit(not compare(Path(rest[0]), Path(rest[1]), float(rest[2])))
+        print(*(compare if verb == "compare" else compare_routes)(Path(rest[0]), Path(rest[1])))
