@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge.backends import self_test
 from edge.backends.base import Backend, BackendOptions, PrefillResult
+from edge.backends.huge_pages import on_huge_pages
 from edge.backends.llama_context import LlamaContext
 from edge.backends.llama_library import (
     GPU_REBUILD,
@@ -63,7 +64,8 @@ class LlamaCppBackend(Backend):
         self._path = model_path
         self._library: Any = load_library()
         self.gpu = _gpu_words(options.gpu_layers)
-        self._model = open_model(model_path, is_safe=self.is_safe_mode, gpu_layers=options.gpu_layers)
+        with on_huge_pages():
+            self._model = open_model(model_path, is_safe=self.is_safe_mode, gpu_layers=options.gpu_layers)
         weight_bytes = int(self._library.llama_model_size(self._model))
         self.num_threads = options.num_threads or machine.threads_for(weight_bytes)
         try:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge.backends import self_test
 from edge.backends.base import Backend, BackendOptions, PrefillResult
+from edge.backends.huge_pages import on_huge_pages
 from edge.backends.memory_plan import plan_context
 from edge.backends.onnx_session import (
     OnnxCache,
@@ -62,7 +63,8 @@ class OnnxRuntimeBackend(Backend):
         self.num_sequences = options.num_sequences
         self.num_threads = options.num_threads or machine.threads_for(weight_bytes)
         self._path = model_path
-        session = OnnxSession(model_path, self.num_threads)
+        with on_huge_pages():
+            session = OnnxSession(model_path, self.num_threads)
         self.vocab_size, self.kv_bytes_per_token = session.vocab_size, session.kv_bytes_per_token
         plan = plan_context(
             options.context_size,
@@ -171,7 +173,8 @@ class OnnxRuntimeBackend(Backend):
             return
         logits = [sequence.logits for sequence in self._sequences]
         self._sequences.clear()  # the old session goes before the new one takes its memory
-        session = OnnxSession(self._path, num_threads)
+        with on_huge_pages():
+            session = OnnxSession(self._path, num_threads)
         self._sequences = [session.bind(cache) for cache in self._caches]
         for sequence, kept in zip(self._sequences, logits, strict=True):
             sequence.logits[:] = kept
