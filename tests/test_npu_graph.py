@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +22,12 @@ NPU = QuantRecipe(file_formats=("onnx", "npu"))
 FAMILIES = list(SPECIAL)
 TOKENS = [int(token) for token in np.random.default_rng(0).integers(0, 256, 70)]  # more than a chunk
 BAR = 1e-5  # relative; what is promised is 1e-3
+SPELLINGS = ("", "_plain")  # of norms
 HTP_OPERATORS = {
     "Add", "Cast", "Concat", "Gather", "MatMul", "MatMulNBits", "Mul", "RMSNormalization", "Reshape", "Sigmoid",
     "Softmax", "Split", "Sub", "Transpose",
 }  # fmt: skip
+PLAIN_OPERATORS = HTP_OPERATORS - {"RMSNormalization"} | {"Div", "ReduceMean", "Sqrt"}
 
 
 @pytest.fixture(params=FAMILIES)
@@ -34,14 +37,14 @@ def family(request: pytest.FixtureRequest) -> str:
 
 
 class StaticModel:
-    """Both graphs of a bundle with one cache, driven by their documented inputs alone."""
+    """Both graphs of a bundle with one cache, driven by their documented inputs alone; ``suffix`` of their roles."""
 
-    def __init__(self, bundle: Bundle) -> None:
+    def __init__(self, bundle: Bundle, suffix: str) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         self.sessions = {}
         for role in ("npu_prefill", "npu_decode"):
-            path = str(bundle.file(role))
+            path = str(bundle.file(f"{role}{suffix}"))
             session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
             shapes = {value.name: value.shape for value in session.get_inputs()}
             self.sessions[shapes["tokens"][1]] = session
@@ -79,8 +82,8 @@ def assert_computes_the_same(bundle: Bundle) -> None:
     weights, norms = read_weights(bundle.file("onnx"))
     values = norms | {name: weight.values for name, weight in weights.items()}
     expected = logits_of(bundle.spec, lambda place: values[place.checkpoint_name], TOKENS)
-    for pieces in ([64, 6], [1] * 20, [5, 1, 30, 1, 1]):
-        model, seen = StaticModel(bundle), 0
+    for pieces, suffix in product(([64, 6], [1] * 20, [5, 1, 30, 1, 1]), SPELLINGS):
+        model, seen = StaticModel(bundle, suffix), 0
         for length in pieces:
             logits = model.run(TOKENS[seen : seen + length], seen)
             seen += length
@@ -114,10 +117,15 @@ def test_tables_may_have_4_bits_and_layers_8(tmp_path: Path, family: str, asymme
 def test_only_operators_and_shapes_that_an_npu_takes(tmp_path: Path, family: str) -> None:
     """One dynamic dimension, or one operator from outside this list, and a device leaves the graph to the CPU."""
     bundle = quantize_checkpoint(write_tiny_checkpoint(tmp_path / "source", family), tmp_path / "out", NPU)
-    for role in ("npu_prefill", "npu_decode"):
+    for role, operators in (
+        ("npu_prefill", HTP_OPERATORS),
+        ("npu_decode", HTP_OPERATORS),
+        ("npu_prefill_plain", PLAIN_OPERATORS),
+        ("npu_decode_plain", PLAIN_OPERATORS),
+    ):
         onnx.checker.check_model(str(bundle.file(role)))
         graph = onnx.shape_inference.infer_shapes(onnx.load(str(bundle.file(role)), load_external_data=False)).graph
-        assert {node.op_type for node in graph.node} <= HTP_OPERATORS
+        assert {node.op_type for node in graph.node} <= operators
         bits = {
             a.i for node in graph.node for a in node.attribute if node.op_type == "MatMulNBits" and a.name == "bits"
         }
@@ -126,14 +134,12 @@ def test_only_operators_and_shapes_that_an_npu_takes(tmp_path: Path, family: str
             assert all(dimension.dim_value > 0 for dimension in value.type.tensor_type.shape.dim)
 
 
-def test_both_graphs_read_one_data_file(tmp_path: Path) -> None:
+def test_all_graphs_read_one_data_file(tmp_path: Path) -> None:
     """A second copy of the weights would be half of the bundle."""
     bundle = quantize_checkpoint(write_tiny_checkpoint(tmp_path / "source"), tmp_path / "out", NPU)
     locations = []
-    for role in ("npu_prefill", "npu_decode"):
+    for role in ("npu_prefill", "npu_decode", "npu_prefill_plain", "npu_decode_plain"):
         graph = onnx.load(str(bundle.file(role)), load_external_data=False).graph
         locations.append({array.name: str(array.external_data) for array in graph.initializer if array.external_data})
-    shared = locations[0].keys() & locations[1].keys()
-    assert len(shared) == len(locations[0]) == len(locations[1])
-    assert all(locations[0][name] == locations[1][name] for name in shared)
+    assert all(location == locations[0] for location in locations)
     assert bundle.file("npu_data").name in locations[0]["cos_table"]
