@@ -17,7 +17,7 @@ from backend_contract import CONTEXT, STEPS, TOKENS, BackendContract, check_any_
 from hypothesis import HealthCheck, given, settings
 from tiny_models import CONTEXT_TRAINED, CONTROL_TEXTS, random_tokens, write_tiny_mamba, write_tiny_qwen3
 
-from edge.backends import llama_cpp, llama_library, self_test
+from edge.backends import gpu_layers, llama_cpp, llama_library, self_test
 from edge.backends.base import BACKENDS, LLAMA_CPP_REQUIREMENT, BackendOptions, PrefillResult, open_backend
 from edge.backends.llama_context import LlamaContext
 from edge.backends.llama_cpp import LlamaCppBackend
@@ -189,7 +189,7 @@ def test_layers_on_a_gpu_are_those_asked_for(tiny_path: Path, monkeypatch: pytes
         (True, 3, "3 layers, as"),
         (True, None, "all"),
     ):
-        monkeypatch.setattr(llama_cpp, "has_gpu", lambda has_gpu=has_gpu: has_gpu)
+        monkeypatch.setattr(gpu_layers, "has_gpu", lambda has_gpu=has_gpu: has_gpu)
         backend = LlamaCppBackend(tiny_path, BackendOptions(context_size=64, gpu_layers=layers))
         assert backend.gpu.startswith(words)
         backend.close()

@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from edge.backends import self_test
 from edge.backends.base import Backend, BackendOptions, PrefillResult
+from edge.backends.gpu_layers import plan_gpu
 from edge.backends.huge_pages import on_huge_pages
 from edge.backends.llama_context import LlamaContext
 from edge.backends.llama_library import (
-    GPU_REBUILD,
-    has_gpu,
     kv_bytes_per_token,
     load_library,
     open_context,
@@ -63,9 +62,10 @@ class LlamaCppBackend(Backend):
         self.num_sequences = options.num_sequences
         self._path = model_path
         self._library: Any = load_library()
-        self.gpu = _gpu_words(options.gpu_layers)
+        gpu = plan_gpu(model_path, options.gpu_layers)
+        self.gpu = gpu.words
         with on_huge_pages():
-            self._model = open_model(model_path, is_safe=self.is_safe_mode, gpu_layers=options.gpu_layers)
+            self._model = open_model(model_path, is_safe=self.is_safe_mode, gpu_layers=gpu.layers)
         weight_bytes = int(self._library.llama_model_size(self._model))
         self.num_threads = options.num_threads or machine.threads_for(weight_bytes)
         try:
@@ -263,18 +263,6 @@ def _check(model_path: Path, options: BackendOptions) -> None:
     check_options((model_path,), options)
     if options.gpu_layers is not None and options.gpu_layers < 0:
         raise UsageError(f"gpu_layers is {options.gpu_layers}; use 0 or more.")
-
-
-def _gpu_words(gpu_layers: int | None) -> str:
-    """Which layers a GPU has, for people. Raises UsageError where there is none for those that are asked for."""
-    if has_gpu():
-        return "all layers" if gpu_layers is None else f"{gpu_layers} layers, as asked for"
-    if gpu_layers:
-        raise UsageError(
-            f"{gpu_layers} layers are to be on a GPU, but this llama.cpp finds none or was built without; leave "
-            f"--gpu-layers out, or build it anew with: {GPU_REBUILD}"
-        )
-    return "none (not built for one, or none found)"
 
 
 def _decode_error(code: int, context_size: int) -> BackendError:
