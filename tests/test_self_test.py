@@ -8,6 +8,7 @@ import signal
 import struct
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -204,7 +205,7 @@ def test_hanging_child_is_ended(model_path: Path, tmp_path: Path, monkeypatch: p
     script.write_text("#!/bin/sh\nexec sleep 60\n")
     script.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(script))
-    monkeypatch.setattr(self_test, "TIMEOUT_S", 0.1)
+    monkeypatch.setitem(self_test.TRIALS, "llama_cpp", replace(self_test.LLAMA_CPP, timeout_s=0.1))
     started_s = time.monotonic()
     assert run_child(model_path, "normal").startswith("no end after")
     assert time.monotonic() - started_s < 30

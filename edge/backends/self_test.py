@@ -42,6 +42,7 @@ PASSED, NOT_LOADED, WRONG = "", "not loaded", "results that make no sense"
 # What the machine or the model does to a library, always in the same way; any other end came from outside.
 LASTING_DEATHS = frozenset({"SIGILL", "SIGSEGV", "SIGBUS", "SIGFPE", "SIGABRT", WRONG})
 TIMEOUT_S = 60.0
+COMPILING_S = 300.0  # for a provider that compiles two graphs first, beside whatever else a machine does
 SLOWEST_DISK_BYTES_PER_S = 20e6
 
 
@@ -66,6 +67,7 @@ class Trial:
     weights_role: str
     remedy: str
     safe_mode_loss: str | None  # half a sentence; None: there is no safe mode
+    timeout_s: float = TIMEOUT_S  # of the trial, beside the time to read the model
 
 
 def _llama_folder() -> Path:
@@ -107,6 +109,7 @@ QNN = Trial(
     weights_role="npu_decode",
     remedy=f"pip install --force-reinstall '{QNN_REQUIREMENT}'",
     safe_mode_loss=None,
+    timeout_s=COMPILING_S,
 )
 OPENVINO = Trial(
     backend="openvino",
@@ -116,6 +119,7 @@ OPENVINO = Trial(
     weights_role="npu_decode_plain",
     remedy=f"pip install --force-reinstall '{OPENVINO_REQUIREMENT}'",
     safe_mode_loss=None,
+    timeout_s=COMPILING_S,
 )
 TRIALS = {trial.backend: trial for trial in (LLAMA_CPP, ONNX, QNN, OPENVINO)}
 
@@ -210,7 +214,7 @@ def _key(model_path: Path, trial: Trial) -> str:
 
 def run_child(model_path: Path, mode: Mode, backend: str = LLAMA_CPP.backend) -> str:
     """Load ``model_path`` in a child process and evaluate some tokens; returns how it died, or ``PASSED``."""
-    timeout_s = TIMEOUT_S + model_path.stat().st_size / SLOWEST_DISK_BYTES_PER_S
+    timeout_s = TRIALS[backend].timeout_s + model_path.stat().st_size / SLOWEST_DISK_BYTES_PER_S
     package_root = str(Path(__file__).parents[2])
     paths = [package_root, *filter(None, [os.environ.get("PYTHONPATH")])]
     try:
