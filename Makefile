@@ -61,6 +61,8 @@ bench: $(DEV_STAMP) ## measure what the README and the model card claim, and wri
 	else echo "the router is left out: ROUTER_DATA names no folder with its public prompts"; fi
 	$(BIN)/edge bench quant --json --folder runs --store docs/measured/quant.json
 	$(BIN)/edge bench serve --json --folder runs --store docs/measured/serve.json
+	$(BIN)/edge bench devices --json --folder runs --store docs/measured/devices.json \
+		$(if $(wildcard build/arm/found.jsonl),--arm build/arm/found.jsonl)
 	$(BIN)/python -m bench_edge.readme --write
 
 set-up: $(STAMP) ## only set up

@@ -153,7 +153,12 @@ def _state() -> Facts:
 
 def _backends(source: ModelSource, options: BackendOptions) -> Facts:
     """Every backend: how it does, or why it is not used. Those that can are timed."""
-    facts: Facts = {name: f"not used: the model has no {row.weights_role} weights" for name, row in BACKENDS.items()}
+    facts: Facts = {
+        name: f"not used: the model has no {row.weights_role} weights"
+        if row.weights_role not in source.weights
+        else "not used: it is a simulator here, which runs where it is named"
+        for name, row in BACKENDS.items()
+    }
     ranked = rank_backends(source, options, times_all=True)
     return facts | {each.name: each.reason if each.is_usable else f"not used: {each.reason}" for each in ranked}
 

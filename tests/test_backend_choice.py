@@ -176,6 +176,20 @@ def test_doctor_lists_all_backends_with_why_not(bundle_path: Path) -> None:
     assert "the fastest here" in str(findings.parts["chat"]["backend"])
 
 
+def test_doctor_tells_a_simulator_from_a_model_without_its_weights(
+    source: ModelSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model with graphs for the simulator was said to have none."""
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    monkeypatch.setattr(doctor, "rank_backends", lambda *arguments, **options: ())
+    with_graphs = replace(source, weights={**source.weights, "npu_decode": source.weights["onnx"]})
+    assert (
+        doctor._backends(with_graphs, OPTIONS)["qnn"]
+        == "not used: it is a simulator here, which runs where it is named"
+    )
+    assert doctor._backends(source, OPTIONS)["qnn"] == "not used: the model has no npu_decode weights"
+
+
 def test_doctor_tells_a_model_without_gguf_weights(bundle_path: Path) -> None:
     source = find_model(bundle_path)
     facts = doctor.model_facts(replace(source, weights={"onnx": source.weights["onnx"]}))
