@@ -82,10 +82,11 @@ def speed_table(figures: dict[str, Any]) -> str:
 
 def deadline_table(figures: dict[str, dict[str, Any]]) -> str:
     """One row a backend: spark under load."""
-    header = ("spark under load, on", "requests", "on time", "99 % overrun, ms", "worst, ms")
+    header = ("spark under load, on", "deadlines from", "requests", "on time", "99 % overrun, ms", "worst, ms")
     rows = [
         (
             backend,
+            f"{row['counts_from_s']:g} to {row['deadlines_s'][1]:g} s",
             row["on_time"]["total"],
             _percent(row["on_time"]),
             f"{1000 * row['p99_overrun_s']:.0f}",

@@ -19,6 +19,8 @@ from edge.engine import Engine
 from edge.loaded_model import LoadedModel, load_model
 from edge.model_source import find_model
 
+CONTEXT = 1024  # tokens; graphs of fixed shapes hold no more
+
 
 @contextmanager
 def fresh_engine(model: LoadedModel, clock: Callable[[], float] = perf_counter) -> Iterator[Engine]:
@@ -33,7 +35,7 @@ def fresh_engine(model: LoadedModel, clock: Callable[[], float] = perf_counter) 
 @contextmanager
 def fresh_model(model: str | Path | None, backend: str = "llama_cpp") -> Iterator[tuple[Engine, SpokenBackend | None]]:
     """The same for a bundle (None: spark), or for a file of random weights and what lends it its words."""
-    options = BackendOptions(context_size=2048)
+    options = BackendOptions(context_size=CONTEXT)
     loaded = load_model(find_model(model), backend=backend, options=options, dialect=None)
     speech = SpokenBackend(loaded) if isinstance(model, Path) else None
     with fresh_engine(loaded if speech is None else replace(loaded, backend=speech)) as engine:

@@ -199,6 +199,7 @@ def test_report_has_every_promised_figure(
         "read_bytes_per_s": 15e9,
     }
     on_time = {"on_time": proportion(0.99), "p99_overrun_s": 0.0, "worst_overrun_s": 0.01}
+    on_time |= {"counts_from_s": 0.2, "deadlines_s": [0.03, 1.0]}
     simulated = {
         "model": "spark",
         "placement": {"QNNExecutionProvider": 439},
@@ -235,3 +236,10 @@ def test_report_has_every_promised_figure(
     assert "0 of 439 nodes elsewhere" in printed and "335 of 335 tests passed; 197 of 200 answers with onnx" in printed
     assert all(table in printed for table in tables(line["results"]))
     assert "0.960 to 0.990" in printed and "| 75.0 % (65.0-85.0) | 0.12 " in printed
+
+
+def test_slower_graphs_get_longer_deadlines() -> None:
+    """At the deadlines of the others none of them could be kept, and nothing would be counted."""
+    usual, longer = devices.spark_course("onnx", 7), devices.spark_course("openvino", 7)
+    assert (usual.longest_s, longer.longest_s, longer.counts_from_s) == (1.0, 5.0, 1.0)
+    assert longer.num_requests == 7 and longer.prompts == usual.prompts
