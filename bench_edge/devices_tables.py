@@ -16,6 +16,13 @@ ELSEWHERE = (
     ("llama.cpp with CUDA", "not run", "`make rebuild-llama CMAKE_ARGS=-DGGML_CUDA=on`"),
 )
 
+EMULATED = {  # by the name of what was compared
+    "router": "decisions of the router as on x86-64",
+    "onnx": "answers with onnx",
+    "llama_cpp": "answers with llama.cpp",
+    "tests": "tests passed",
+}
+
 
 def tables(results: dict[str, Any]) -> list[str]:
     """Parity of the backends that ran here, speed of the large shape, deadlines, and what there is elsewhere."""
@@ -37,10 +44,9 @@ def elsewhere_table(results: dict[str, Any]) -> str:
             f"{same['count']} of {same['total']} answers as on the CPU ([what ran](../npu.md))"
         )
         rows.append((f"{simulated['model']} on Qualcomm's HTP", "simulated", found))
-    words = {"tests": "tests passed", "onnx": "answers with onnx as on x86-64", "llama_cpp": "with llama.cpp"}
     found_on: dict[str, list[str]] = {}
     for row in results.get("emulated", ()):
-        found_on.setdefault(row["cpu"], []).append(f"{row['same']} of {row['total']} {words[row['backend']]}")
+        found_on.setdefault(row["cpu"], []).append(f"{row['same']} of {row['total']} {EMULATED[row['backend']]}")
     for processor, found_there in found_on.items():
         rows.append((f"Arm, {processor}", "emulated", f"{'; '.join(found_there)} ([what ran](../arm.md))"))
     if "emulated" not in results:
