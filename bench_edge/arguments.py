@@ -6,6 +6,7 @@ Knows: how a command line becomes options. Does not know: any bench.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NoReturn
 
@@ -23,6 +24,21 @@ class BenchParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """What argparse calls for every refusal."""
         raise UsageError(f"{message[0].upper()}{message[1:]}; see {self.prog} --help.")
+
+
+def add_parts(parser: argparse.ArgumentParser, names: Iterable[str]) -> None:
+    """``--parts``: only some of the bench's parts, as the list ``parts`` in the order of ``names``."""
+    every = list(names)
+
+    def chosen(text: str) -> list[str]:
+        wanted = text.split(",")
+        if unknown := sorted(set(wanted) - set(every)):
+            raise argparse.ArgumentTypeError(f"there is no part {unknown[0]!r}; use some of {', '.join(every)}")
+        return [name for name in every if name in wanted]
+
+    parser.add_argument(
+        "--parts", type=chosen, default=every, metavar="NAMES", help=f"only these, with commas: {', '.join(every)}"
+    )
 
 
 def whole_number(text: str) -> int:

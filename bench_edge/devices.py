@@ -10,12 +10,13 @@ goes on where it was.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from bench_edge import deadline_real, devices_emulated, devices_parity, devices_simulated, devices_speed
-from bench_edge.arguments import BenchParser, whole_number
+from bench_edge.arguments import BenchParser, add_parts, whole_number
 from bench_edge.devices_tables import tables
 from bench_edge.kept import KeptRun
 from bench_edge.report import BenchReport, Check, print_report
@@ -29,33 +30,25 @@ SIMULATED = 50  # answers
 SLOWER = 5
 MODELS = ("spark", "spark-hunyuan")
 
+Measured = tuple[Any, Sequence[Check]]
+"""The figures of one part for the JSON line, and the promised ones among them."""
+
 
 def main(arguments: list[str]) -> int:
     """Run the bench; see ``edge bench devices --help``."""
     options = _parse(arguments)
     kept, answers = KeptRun("devices"), ThinkRun("devices")
-    bundles = devices_parity.with_npu_graphs(MODELS, options.folder)
-    backends = devices_parity.native_backends(bundles)
     results: dict[str, Any] = {}
     checks: list[Check] = []
-    if options.shape != "none":
-        results["speed"] = devices_speed.measure(
-            options.shape, options.folder, options.threads, options.processes, options.rounds
-        )
-        checks += devices_speed.speed_checks(results["speed"])
-    results["deadline"] = {
-        name: deadline_real.summarize(course, deadline_real.measure(course, bundles["spark"], kept, name))
-        for name in backends["spark"]
-        for course in [spark_course(name, options.requests)]
-    }
-    checks.append(deadline_check(results["deadline"]))
-    results["parity"] = devices_parity.measure(bundles, backends, options.problems, answers)
-    if devices_simulated.can_simulate():
-        results["simulated"] = devices_simulated.measure("spark", options.folder, options.simulated, kept)
-        checks += devices_simulated.simulated_checks(results["simulated"])
-    if options.arm is not None:
-        results["emulated"] = devices_emulated.read_emulated(options.arm)
-        checks += devices_emulated.emulated_checks(results["emulated"])
+    for name in options.parts:
+        if name == "speed" and options.shape == "none":
+            continue
+        if name == "simulated" and not devices_simulated.can_simulate():
+            continue
+        if name == "emulated" and options.arm is None:
+            continue
+        results[name], found = PARTS[name](options, kept, answers)
+        checks += found
     report = BenchReport("devices", arguments, SEED, results, checks)
     print_report(report, tables(results), as_json=options.json, store=options.store)
     kept.finish()
@@ -78,12 +71,61 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--shape", default=SHAPE, help=f"the large model ({SHAPE}); none: only the sparks")
     parser.add_argument("--folder", type=Path, default=Path(), help="where the random model's files are kept")
     parser.add_argument("--arm", type=Path, metavar="FILE", help="what `make test-arm` found: build/arm/found.jsonl")
+    add_parts(parser, PARTS)
     options = parser.parse_args(arguments)
-    if options.shape != "none":
+    if options.shape != "none" and "speed" in options.parts:
         devices_speed.check_can_measure(options.shape)  # not after half an hour
     if options.arm is not None:
         devices_emulated.read_emulated(options.arm)
     return options
+
+
+# --- parts ----------------------------------------------------------------------------------------------------------
+
+
+def speed_part(options: argparse.Namespace, _kept: KeptRun, _answers: ThinkRun) -> Measured:
+    """The large shape against other runtimes on the same weights."""
+    figures = devices_speed.measure(options.shape, options.folder, options.threads, options.processes, options.rounds)
+    return figures, devices_speed.speed_checks(figures)
+
+
+def deadline_part(options: argparse.Namespace, kept: KeptRun, _answers: ThinkRun) -> Measured:
+    """Deadlines under load on every backend that this machine executes."""
+    bundles = devices_parity.with_npu_graphs(MODELS, options.folder)
+    figures = {
+        name: deadline_real.summarize(course, deadline_real.measure(course, bundles["spark"], kept, name))
+        for name in devices_parity.native_backends(bundles)["spark"]
+        for course in [spark_course(name, options.requests)]
+    }
+    return figures, [deadline_check(figures)]
+
+
+def parity_part(options: argparse.Namespace, _kept: KeptRun, answers: ThinkRun) -> Measured:
+    """Answers and logits beside the reference's. Nothing is promised of it."""
+    bundles = devices_parity.with_npu_graphs(MODELS, options.folder)
+    backends = devices_parity.native_backends(bundles)
+    return devices_parity.measure(bundles, backends, options.problems, answers), []
+
+
+def simulated_part(options: argparse.Namespace, kept: KeptRun, _answers: ThinkRun) -> Measured:
+    """An NPU's simulator."""
+    figures = devices_simulated.measure("spark", options.folder, options.simulated, kept)
+    return figures, devices_simulated.simulated_checks(figures)
+
+
+def emulated_part(options: argparse.Namespace, _kept: KeptRun, _answers: ThinkRun) -> Measured:
+    """What an emulated processor found."""
+    figures = devices_emulated.read_emulated(options.arm)
+    return figures, devices_emulated.emulated_checks(figures)
+
+
+PARTS: dict[str, Callable[[argparse.Namespace, KeptRun, ThinkRun], Measured]] = {
+    "speed": speed_part,
+    "deadline": deadline_part,
+    "parity": parity_part,
+    "simulated": simulated_part,
+    "emulated": emulated_part,
+}
 
 
 def spark_course(backend: str, num_requests: int) -> deadline_real.Course:

@@ -26,12 +26,8 @@ EMULATED = {  # by the name of what was compared
 
 def tables(results: dict[str, Any]) -> list[str]:
     """Parity of the backends that ran here, speed of the large shape, deadlines, and what there is elsewhere."""
-    return [
-        parity_table(results["parity"]),
-        *([speed_table(results["speed"])] if "speed" in results else []),
-        deadline_table(results["deadline"]),
-        elsewhere_table(results),
-    ]
+    shown = {"parity": parity_table, "speed": speed_table, "deadline": deadline_table}
+    return [*(table(results[part]) for part, table in shown.items() if part in results), elsewhere_table(results)]
 
 
 def elsewhere_table(results: dict[str, Any]) -> str:

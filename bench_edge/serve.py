@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench_edge.arguments import BenchParser, whole_number
+from bench_edge.arguments import BenchParser, add_parts, whole_number
 from bench_edge.kept import KeptRun
 from bench_edge.report import BenchReport, Check, print_report
 from bench_edge.serve_tables import tables
@@ -38,7 +38,7 @@ def main(arguments: list[str]) -> int:
     options = _parse(arguments)
     check_installed()
     kept = KeptRun("serve")
-    results = {name: _kept_part(kept, name, options, measure) for name, measure in PARTS.items()}
+    results = {name: _kept_part(kept, name, options, PARTS[name]) for name in options.parts}
     report = BenchReport("serve", arguments, SEED, results, checks_of(results))
     print_report(report, tables(results), as_json=options.json, store=options.store)
     kept.finish()
@@ -54,6 +54,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--shape", default="hunyuan-1.8b", help="the large model, of random weights; none: only spark")
     parser.add_argument("--folder", type=Path, default=Path(), help="where the random model's file is kept")
+    add_parts(parser, PARTS)
     return parser.parse_args(arguments)
 
 
@@ -137,19 +138,28 @@ PARTS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
 
 
 def checks_of(results: dict[str, Any]) -> list[Check]:
-    """The promised figures."""
-    load, speed, fuzz = results["load"], results["speed"], results["fuzz"]
+    """The promised figures of the parts that were measured."""
+    checks = [check for name, figures in results.items() for check in CHECKS[name](figures)]
+    return sorted(checks, key=lambda check: check.id)
+
+
+def load_checks(load: dict[str, Any]) -> list[Check]:
+    """Deadlines, goodput and refusals."""
     loaded, refusals = load["clients"][str(LOADED)], [load["plain"], *load["clients"].values()]
     slowest_s = max(figures["refusal_p99_s"] for figures in refusals)
-    checks = [
+    return [
         Check(
             "F.deadline_1", f"admitted and in time by the client's clock, {LOADED} clients", loaded["kept_share"],
             KEPT_SHARE, "at_least",
         ),
         Check("F.deadline_2", "goodput against the device alone, thinking off", load["goodput"], GOODPUT, "at_least"),
         Check("F.refuse", "a refusal, p99 of the worst load, seconds", slowest_s, REFUSAL_S, "at_most"),
-        Check("F.speed_2", "added to a token of spark, seconds", speed["spark"]["added_s"], ADDED_S, "at_most"),
     ]  # fmt: skip
+
+
+def speed_checks(speed: dict[str, Any]) -> list[Check]:
+    """What the server adds to a token."""
+    checks = [Check("F.speed_2", "added to a token of spark, seconds", speed["spark"]["added_s"], ADDED_S, "at_most")]
     for name, figures in speed.items():
         if name == "spark":
             continue
@@ -157,8 +167,25 @@ def checks_of(results: dict[str, Any]) -> list[Check]:
         checks.append(Check("F.speed_1", f"streamed over direct, {name}", ratio, SPEED_RATIO, "at_least"))
         if rival is not None:
             checks.append(Check("F.speed_3", f"over llama_cpp.server, {name}", rival, RIVAL_RATIO, "at_least"))
-    growth = results["memory"]["ratio"]
-    checks.append(Check("F.memory", "memory after all requests over 500", growth, GROWTH, "at_most"))
-    for number, name in enumerate(("crashes", "tracebacks", "not_json"), 1):
-        checks.append(Check(f"F.fuzz_{number}", f"malformed requests: {name}", fuzz[name], 0, "at_most"))
-    return sorted(checks, key=lambda check: check.id)
+    return checks
+
+
+def memory_checks(memory: dict[str, Any]) -> list[Check]:
+    """Its growth."""
+    return [Check("F.memory", "memory after all requests over 500", memory["ratio"], GROWTH, "at_most")]
+
+
+def fuzz_checks(fuzz: dict[str, Any]) -> list[Check]:
+    """What must never come."""
+    return [
+        Check(f"F.fuzz_{number}", f"malformed requests: {name}", fuzz[name], 0, "at_most")
+        for number, name in enumerate(("crashes", "tracebacks", "not_json"), 1)
+    ]
+
+
+CHECKS: dict[str, Callable[[dict[str, Any]], list[Check]]] = {
+    "load": load_checks,
+    "speed": speed_checks,
+    "memory": memory_checks,
+    "fuzz": fuzz_checks,
+}

@@ -11,8 +11,13 @@ from bench_edge.report import format_table
 
 
 def tables(results: dict[str, Any]) -> list[str]:
-    """The loads, the speeds, and how long a start takes."""
-    load = results["load"]
+    """The loads, the speeds, and how long a start takes, of the parts that were measured."""
+    loads = load_tables(results["load"]) if "load" in results else []
+    return [*loads, *([speed_table(results["speed"])] if "speed" in results else [])]
+
+
+def load_tables(load: dict[str, Any]) -> list[str]:
+    """Each load, and how long a start takes."""
     header = (
         "clients",
         "asked",
@@ -27,7 +32,12 @@ def tables(results: dict[str, Any]) -> list[str]:
     )
     rows = [_load_row(number, figures) for number, figures in load["clients"].items()]
     rows.append(_load_row("64, thinking off", load["plain"]))
-    speeds = [
+    return [format_table(header, rows), f"Started and ready after {load['start_s']:.2f} s, with spark."]
+
+
+def speed_table(speed: dict[str, Any]) -> str:
+    """A token through the server beside one of the engine and of another server."""
+    rows = [
         (
             name,
             f"{1e3 * figures['direct_token_s']:.3f}",
@@ -35,11 +45,10 @@ def tables(results: dict[str, Any]) -> list[str]:
             f"{figures['ratio']:.3f}",
             f"{figures.get('rival_ratio') or 0:.3f}",
         )
-        for name, figures in results["speed"].items()
+        for name, figures in speed.items()
     ]
-    speed_header = ("model", "engine, ms/token", "streamed, ms/token", "ratio", "over llama_cpp.server")
-    started = f"Started and ready after {load['start_s']:.2f} s, with spark."
-    return [format_table(header, rows), format_table(speed_header, speeds), started]
+    header = ("model", "engine, ms/token", "streamed, ms/token", "ratio", "over llama_cpp.server")
+    return format_table(header, rows)
 
 
 def _load_row(name: str, figures: dict[str, Any]) -> tuple[object, ...]:
