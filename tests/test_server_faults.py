@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -94,6 +95,19 @@ def test_headers_that_do_not_end_are_given_up() -> None:
     with served(slow_engine(), header_timeout_s=0.3) as server, connected(server) as connection:
         connection.sendall(b"GET /health HTTP/1.1\r\nHost: local")
         assert is_closed(connection)
+
+
+def test_headers_without_measure_are_refused() -> None:
+    """The parser has no limit of its own, and would keep them all."""
+    reply = b""
+    with served(slow_engine(), header_timeout_s=60.0) as server, connected(server) as connection:
+        with contextlib.suppress(ConnectionError):  # it may be closed while we send or read
+            connection.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n")
+            for number in range(100):
+                connection.sendall(b"X-%d: %s\r\n" % (number, b"x" * 1000))
+            reply = all_of(connection)
+        assert reply == b"" or reply.startswith(b"HTTP/1.1 400")
+        assert until(lambda: server.num_open == 0)
 
 
 def is_closed(connection: socket.socket) -> bool:

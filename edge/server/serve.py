@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 REQUIREMENTS = (
     "bm25s>=0.2,<1",
+    "httptools>=0.6.3,<1",
     "prometheus-client>=0.21,<1",
     "pydantic>=2.10,<3",
     "starlette>=0.46,<2",
