@@ -113,14 +113,14 @@ class Opening:
             odds = float(logits[markers[0]] - logits[markers[1]])
         if not self._prefill(self.tokens, speed):
             return None
-        seen = [backend.logits(self._sequence)]
+        seen = [backend.logits(self._sequence).copy()]  # a view that the next step overwrites
         while len(seen) < NUM_TOKENS and len(self.tokens) + 1 < backend.context_size:
             token = int(seen[-1].argmax())
             if token in self._model.stop_ids:
                 break
             backend.append(self._sequence, (token,))
             self.tokens = self._filled = [*self.tokens, token]
-            seen.append(backend.logits(self._sequence))
+            seen.append(backend.logits(self._sequence).copy())
         return read_signals(seen, odds)
 
     def prefill(self) -> bool:

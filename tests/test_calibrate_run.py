@@ -20,7 +20,7 @@ from edge.engine import Engine, load
 from edge.model_source import embedded_bundle_path, find_model
 from edge.think.decision import decide, decide_by_probe
 from edge.think.logistic import cross_fitted, fit_standardized, sigmoid
-from edge.think.probe import FirstToken, Probe, read_signals
+from edge.think.probe import NUM_TOKENS, FirstToken, Probe, read_signals
 from edge.think.refit import Refit
 from edge.think.router import route
 from models.bundle import open_bundle, verify_bundle
@@ -245,6 +245,20 @@ def test_looking_ahead_leaves_the_answers_as_they_are() -> None:
         first = engine.look_ahead(messages)
         assert first is not None and first.entropy >= 0.0 and first.margin >= 0.0 >= first.top
         assert engine.answer(messages, AnswerOptions(think="on", temperature=0.0)).raw == before
+
+
+@pytest.mark.parametrize("backend", ["llama_cpp", "onnx"])
+def test_each_token_that_is_looked_at_has_its_own_figures(backend: str) -> None:
+    """A device hands out its logits as a view: kept over a step, the last token's stood for all of them."""
+    with load(backend=backend, num_threads=1, context_size=512) as engine:
+        model, messages = engine.model, CalibrationPrompt.of("38*47-5+12=?").messages
+        first = engine.look_ahead(messages)
+        tokens, forced = model.tokenizer.encode_prompt(model.dialect.render(messages, "off", ()))
+        model.backend.prefill(0, [*tokens, *forced])
+        alone = read_signals([model.backend.logits(0)])
+    assert first is not None and len(first.next_ones) == NUM_TOKENS - 1
+    assert (first.entropy, first.margin, first.top) == pytest.approx((alone.entropy, alone.margin, alone.top), rel=1e-4)
+    assert len({first.entropy, *(entropy for entropy, _, _ in first.next_ones)}) == NUM_TOKENS
 
 
 def test_the_probe_decides_only_where_the_router_is_unsure(refit: Refit) -> None:
