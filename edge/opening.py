@@ -76,10 +76,9 @@ class Opening:
         tokens = self.tokens[: self.num_prompt]
         if speed.is_measured or len(tokens) <= MEASURED_STEPS:
             return self._prefill(tokens, speed)
-        start_s = self._clock()
-        if not self._prefill(tokens[:-MEASURED_STEPS], speed):
+        if not self._prefill(tokens[:-MEASURED_STEPS], None):
             return False
-        prefill_s, times_s = self._clock() - start_s, [self._clock()]
+        times_s = [self._clock()]
         for token in tokens[-MEASURED_STEPS:]:
             self._model.backend.append(self._sequence, (token,))
             self._model.backend.logits(self._sequence)  # where the device computes behind our back, this waits for it
@@ -87,8 +86,7 @@ class Opening:
         self._filled = tokens
         steps_s = [after - before for before, after in pairwise(times_s)]
         speed.learn_decode(len(tokens) - MEASURED_STEPS, steps_s)
-        cached = self.cached_tokens or 0
-        speed.learn_prefill(len(tokens) - MEASURED_STEPS - cached, cached, prefill_s)
+        self.learn(speed)  # now that a step is known; what was looked ahead for lay there already
         return True
 
     def look_ahead(self, speed: SpeedModel) -> FirstToken | None:
@@ -133,6 +131,7 @@ class Opening:
         """Teach ``speed`` what the last prefill took, which waits until nobody waits for the first token."""
         if self._last_fill is not None:
             speed.learn_prefill(*self._last_fill)
+            self._last_fill = None
 
     def _prefill(self, tokens: list[int], speed: SpeedModel | None) -> bool:
         start_s = self._clock()
@@ -142,7 +141,6 @@ class Opening:
             self._last_fill = filled.evaluated_tokens, filled.cached_tokens, self._clock() - start_s
             if speed is not None:
                 self.learn(speed)
-                self._last_fill = None
         if self.cached_tokens is None:
             self.cached_tokens, self.start_s = filled.cached_tokens, start_s
         return filled.is_complete

@@ -25,6 +25,7 @@ from edge.chat_types import Answer, AnswerOptions, Message, Think
 from edge.cli_chat import seconds_of
 from edge.engine import Engine
 from edge.loaded_model import LoadedModel
+from edge.opening import Opening
 from edge.pace import FILE, Pace, pace_key
 from edge.state import read_state, write_state
 from models.dialect import DIALECTS
@@ -129,6 +130,17 @@ def test_a_new_device_is_measured_with_the_prompt_and_says_so() -> None:
     assert (result.finish_reason, result.answer != "") == ("stop", True)
     assert 10 < simulation.took_s <= 20
     assert "measured" not in simulation.answer(on(deadline_s=20.0)).decision.reason
+
+
+def test_what_a_probe_evaluated_is_no_fast_prefill() -> None:
+    """On a device that was new, the prompt that a look ahead had left in the cache seemed to have taken no time."""
+    clock, pace = SimulatedClock(), Pace()
+    model = simulated_model(SimulatedDevice(clock, SPEEDS["steady"](random.Random(0)), 8192))
+    opening = Opening(model, 0, [Message("user", "How much is it? " * 20)], should_stop=lambda: False, clock=clock)
+    opening.look_ahead(pace.speed)
+    opening.render("on")
+    opening.prefill_prompt(pace.speed)
+    assert pace.speed.prefill_s(100, 0) >= 10 * pace.speed.decode_s(1, 0)
 
 
 @pytest.mark.parametrize(("think", "deadline_s", "num_prefills"), [("on", 4.0, 1), ("off", 4.0, 1), ("on", 1.3, 2)])
