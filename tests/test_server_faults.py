@@ -110,6 +110,36 @@ def test_headers_without_measure_are_refused() -> None:
         assert until(lambda: server.num_open == 0)
 
 
+def test_headers_without_measure_are_refused_though_they_come_at_once() -> None:
+    with served(slow_engine()) as server, connected(server) as connection:
+        connection.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 100_000 + b"\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            assert all_of(connection).partition(b" ")[2][:3] in (b"400", b"")
+
+
+def test_an_offer_of_another_protocol_costs_no_body() -> None:
+    """Java's client offers h2c with every request; the parser then took the body for that protocol's."""
+    content = json.dumps(OFF | {"max_tokens": 2}).encode()
+    head = f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(content)}\r\n"
+    offer = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAA\r\n\r\n"
+    with served(slow_engine(step_s=0.0)) as server, connected(server) as connection:
+        connection.sendall((head + offer).encode() + content)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+
+
+def test_a_request_behind_another_may_come_in_pieces() -> None:
+    """The end of the first reply closed the connection, since the body behind it was not whole."""
+    content = json.dumps(OFF | {"max_tokens": 2}).encode()
+    request = f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(content)}\r\n\r\n".encode() + content
+    with served(slow_engine(step_s=0.0)) as server, connected(server) as connection:
+        connection.sendall(request + request[:-10])
+        first = connection.recv(65536)
+        connection.sendall(request[-10:])
+        connection.settimeout(5)
+        assert first.startswith(b"HTTP/1.1 200")
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+
+
 def is_closed(connection: socket.socket) -> bool:
     """Whether the other side ends the connection without a word."""
     try:
