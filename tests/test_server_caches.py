@@ -16,6 +16,7 @@ from edge.engine import Engine
 from edge.server.cache_file import read_caches, write_caches
 from edge.server.caches import LEAST_TOKENS, MOST_STATES, ConversationCaches, common_length
 
+ENDLESS = b'{"format": "edge-caches", "version": 1, "model": "model", "states": [{"prompt": [], "bytes": Infinity}]}\n'
 ONE, OTHER = tuple(range(100)), tuple(range(200, 300))
 
 
@@ -136,7 +137,9 @@ def test_the_last_used_come_back_where_there_is_less_room(tmp_path: Path) -> Non
     assert read_caches(tmp_path / "caches", "model", 10**6) == states
 
 
-@pytest.mark.parametrize("damage", [b"", b"{}\n", b"no json\n", b'{"format": "edge-caches", "version": 1}\n', b"[1]\n"])
+@pytest.mark.parametrize(
+    "damage", [b"", b"{}\n", b"no json\n", b'{"format": "edge-caches", "version": 1}\n', b"[1]\n", ENDLESS]
+)
 def test_a_damaged_or_foreign_file_of_caches_is_none(tmp_path: Path, damage: bytes) -> None:
     (tmp_path / "caches").write_bytes(damage)
     assert read_caches(tmp_path / "caches", "model", 10**6) == []

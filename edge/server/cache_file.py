@@ -66,7 +66,7 @@ def _entries(line: bytes, model: str) -> list[tuple[tuple[int, ...], int]]:
         if (head["format"], head["version"], head["model"]) != (FORMAT, VERSION, model):
             raise ValueError("it is another model's, or a newer version's")
         entries = [(tuple(map(int, entry["prompt"])), int(entry["bytes"])) for entry in head["states"]]
-    except (KeyError, TypeError, RecursionError) as exc:
+    except (KeyError, TypeError, OverflowError, RecursionError) as exc:
         raise ValueError(str(exc)) from exc
     if any(size < 0 for _, size in entries):
         raise ValueError("a size is negative")
