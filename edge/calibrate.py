@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from edge.chat_types import Answer, AnswerOptions, Message
 from edge.prompt_file import PromptLine
+from edge.think.refit import FORMAT_VERSION
 from models.errors import PromptError, UsageError
 
 if TYPE_CHECKING:
@@ -146,6 +147,7 @@ class Measurement:
         self._engine = engine
         self._rows_path = rows_path
         self._num_answers = num_answers if engine.model.sampling.temperature > 0 else 1
+        self._kind = {"answers": self._num_answers, "format_version": FORMAT_VERSION}  # of the rows
         self._max_tokens = max_tokens
 
     def run(self, prompts: Sequence[CalibrationPrompt], told: Callable[[int, int], None]) -> list[Outcome]:
@@ -158,18 +160,18 @@ class Measurement:
                 told(place, len(todo))
                 outcome = self._measure(prompt)
                 kept[outcome.identity] = outcome
-                rows.write(json.dumps({"answers": self._num_answers, **asdict(outcome)}) + "\n")
+                rows.write(json.dumps({**self._kind, **asdict(outcome)}) + "\n")
                 rows.flush()
         told(len(todo), len(todo))
         return [kept[prompt.identity] for prompt in prompts]
 
     def _read(self) -> Iterator[Outcome]:
-        """The rows of an interrupted run with as many answers; a line that was cut off is skipped."""
+        """The rows of an interrupted run, of the same kind; a line that was cut off is skipped."""
         lines = self._rows_path.read_text("utf-8").splitlines() if self._rows_path.is_file() else []
         for line in lines:
             with suppress(ValueError, TypeError, KeyError):
                 row: dict[str, Any] = json.loads(line)
-                if row.pop("answers") == self._num_answers:
+                if {name: row.pop(name) for name in self._kind} == self._kind:
                     yield Outcome(**{**row, "signals": tuple(row["signals"])})
 
     def _measure(self, prompt: CalibrationPrompt) -> Outcome:

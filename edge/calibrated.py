@@ -88,7 +88,8 @@ def find_refit(owner: Owner, bundle: Bundle | None) -> tuple[Refit | None, tuple
         return None, _notes_on_others(owner)
     if value.get("made_for") != _made_for(owner):
         return None, (_passed_over(owner, "other weights or an older router"),)
-    return _read(value), ()
+    refit = _read(value)
+    return refit, () if refit is not None else (_passed_over(owner, "another version of this program"),)
 
 
 def _read_file(path: Path) -> dict[str, Any]:

@@ -149,7 +149,8 @@ def test_a_refit_survives_its_json_and_a_damaged_one_is_none(refit: Refit, state
     path = keep_refit(owner, refit)
     assert path.is_relative_to(state_path) and find_refit(owner, None)[0] is not None
     path.write_text(json.dumps({**json.loads(path.read_text()), "weights": [1.0]}))
-    assert find_refit(owner, None) == (None, ())
+    found, notes = find_refit(owner, None)
+    assert found is None and "another version" in notes[0]
     path.write_text("{")
     assert find_refit(owner, None)[0] is None
     assert forget_refit(owner) and not forget_refit(owner)
@@ -224,6 +225,19 @@ def test_measuring_goes_on_where_it_was(tmp_path: Path) -> None:
         again = measurement.run(prompts, lambda done, count: told.append((done, count)))
     assert again[:2] == first and told[-1] == (2, 2)
     assert all(len(one.signals) == 8 and one.on_tokens > one.off_tokens > 0 for one in again)
+
+
+def test_rows_of_other_signals_are_measured_anew(tmp_path: Path) -> None:
+    """What an older version saw of a prompt is no help: its probe would be learned again."""
+    path = tmp_path / "rows.jsonl"
+    with load(num_threads=1, context_size=512) as engine:
+        measurement = Measurement(engine, path, 1, 50)
+        first = measurement.run([CalibrationPrompt.of("2+3=?", "5")], lambda done, count: None)
+        row = json.loads(path.read_text())
+        for stale in ({**row, "format_version": 1, "off_rate": 0.5}, {"answers": 1, "off_rate": 0.5}):
+            path.write_text(json.dumps(stale) + "\n")
+            again = measurement.run([CalibrationPrompt.of("2+3=?", "5")], lambda done, count: None)
+            assert again[0].off_rate == first[0].off_rate != 0.5
 
 
 def test_a_greedy_model_is_asked_once(tmp_path: Path) -> None:
