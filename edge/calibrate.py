@@ -30,6 +30,8 @@ from models.errors import PromptError, UsageError
 if TYPE_CHECKING:
     from edge.engine import Engine
 
+FOR_A_MAJORITY = 3  # answers
+WARM = 0.7  # the temperature of further answers of a model that answers greedily: they would all be the first
 MODES: tuple[Literal["off", "on"], ...] = ("off", "on")
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 
@@ -139,15 +141,18 @@ def _voice(text: str) -> str:
 class Measurement:
     """Answers every prompt of a set, and keeps every outcome in ``rows_path`` so that it can be resumed.
 
-    ``num_answers`` a mode, the first of them greedy, the others as the model is sampled: of one that is sampled
-    greedily they would all be the first, so it gives one. ``max_tokens`` of each, None: no limit but the context.
+    ``num_answers`` a mode, the first of them greedy, the others as the model is sampled, or at WARM where it answers
+    greedily. None: as many as it takes to say something: one of a greedy model with a reference, which will answer just
+    so, and more where most of the thought answers have to stand in for a reference. ``max_tokens`` of each, None: no
+    limit but the context.
     """
 
-    def __init__(self, engine: Engine, rows_path: Path, num_answers: int, max_tokens: int | None) -> None:
+    def __init__(self, engine: Engine, rows_path: Path, num_answers: int | None, max_tokens: int | None) -> None:
         self._engine = engine
         self._rows_path = rows_path
-        self._num_answers = num_answers if engine.model.sampling.temperature > 0 else 1
-        self._kind = {"answers": self._num_answers, "format_version": FORMAT_VERSION}  # of the rows
+        self._is_greedy = engine.model.sampling.temperature <= 0
+        self._num_answers = num_answers
+        self._kind = {"answers": num_answers, "format_version": FORMAT_VERSION}  # of the rows
         self._max_tokens = max_tokens
 
     def run(self, prompts: Sequence[CalibrationPrompt], told: Callable[[int, int], None]) -> list[Outcome]:
@@ -176,7 +181,8 @@ class Measurement:
 
     def _measure(self, prompt: CalibrationPrompt) -> Outcome:
         signals = self._engine.look_ahead(prompt.messages)
-        answers = {mode: [self._answer(prompt, mode, seed) for seed in range(self._num_answers)] for mode in MODES}
+        seeds = range(self._num_answers or self._enough_answers(prompt))
+        answers = {mode: [self._answer(prompt, mode, seed) for seed in seeds] for mode in MODES}
         rates = pass_rates({mode: [one.answer for one in found] for mode, found in answers.items()}, prompt.reference)
         tokens = {mode: _mean([_generated(one) for one in found]) for mode, found in answers.items()}
         seconds = {mode: _mean([one.timings.total_s for one in found]) for mode, found in answers.items()}
@@ -191,8 +197,13 @@ class Measurement:
             signals=() if signals is None else tuple(float(value) for value in signals.values()),
         )
 
+    def _enough_answers(self, prompt: CalibrationPrompt) -> int:
+        if prompt.reference is None:
+            return FOR_A_MAJORITY
+        return 1 if self._is_greedy else 2
+
     def _answer(self, prompt: CalibrationPrompt, mode: Literal["off", "on"], seed: int) -> Answer:
-        temperature = None if seed else 0.0
+        temperature = 0.0 if seed == 0 else WARM if self._is_greedy else None
         options = AnswerOptions(think=mode, temperature=temperature, seed=seed, max_tokens=self._max_tokens)
         return self._engine.answer(prompt.messages, options)
 

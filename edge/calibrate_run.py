@@ -25,7 +25,7 @@ def calibrate_model(
     prompts: Sequence[CalibrationPrompt],
     goal: Goal,
     *,
-    num_answers: int = 2,
+    num_answers: int | None = None,
     max_tokens: int | None = None,
     told: Callable[[int, int], None] = lambda num_done, num_all: None,
 ) -> tuple[Refit, Path]:

@@ -46,8 +46,15 @@ def calibrate(
         ),
     ] = "chance=25%",
     num_answers: Annotated[
-        int, typer.Option("--answers", metavar="N", min=1, help="Answers to each prompt in each mode.")
-    ] = 2,
+        int | None,
+        typer.Option(
+            "--answers",
+            metavar="N",
+            min=1,
+            help="Answers to each prompt in each mode. [default: 3 without a reference, with one 2, or 1 where the "
+            "model answers greedily]",
+        ),
+    ] = None,
     limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Only the first N prompts.")] = None,
     max_tokens: Annotated[int | None, typer.Option("--max-tokens", "-n", min=1, help="Limit of each answer.")] = None,
     into: Annotated[

@@ -240,15 +240,27 @@ def test_rows_of_other_signals_are_measured_anew(tmp_path: Path) -> None:
             assert again[0].off_rate == first[0].off_rate != 0.5
 
 
-def test_a_greedy_model_is_asked_once(tmp_path: Path) -> None:
-    """The second answer would be the first again, at twice the time."""
-    with load(num_threads=1, context_size=512) as engine:
+def test_a_greedy_model_is_asked_once_where_there_is_a_reference(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its second answer was the first, at twice the time; without a reference one thought alone said what is right."""
+    asked: list[tuple[str, int, float | None]] = []
+    with load() as engine:
         assert engine.model.sampling.temperature == 0
-        outcomes = Measurement(engine, tmp_path / "rows.jsonl", 5, 100).run(
-            [CalibrationPrompt.of("2+3=?", "5")], lambda done, count: None
-        )
-    assert outcomes[0].off_rate in (0.0, 1.0)
-    assert json.loads((tmp_path / "rows.jsonl").read_text())["answers"] == 1
+        answer = engine.answer
+
+        def listen(messages: Any, options: Any) -> Any:
+            asked.append((options.think, options.seed, options.temperature))
+            return answer(messages, options)
+
+        monkeypatch.setattr(engine, "answer", listen)
+        prompts = [CalibrationPrompt.of("2+3=?", "5"), CalibrationPrompt.of("4+3=?", None)]
+        for number, counts in ((None, (2, 6)), (2, (4, 4))):
+            for prompt, count in zip(prompts, counts, strict=True):
+                asked.clear()
+                Measurement(engine, tmp_path / f"{number}.jsonl", number, 100).run([prompt], lambda done, of: None)
+                assert len(asked) == count
+                assert all(temperature == (0.7 if seed else 0.0) for _, seed, temperature in asked)
 
 
 def test_looking_ahead_leaves_the_answers_as_they_are() -> None:
