@@ -132,7 +132,7 @@ def with_earlier_parts(body: dict[str, Any], path: Path) -> dict[str, Any]:
         stored = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError):
         return body
-    if not isinstance(stored, dict) or stored.get("bench") != body["bench"]:
+    if not isinstance(stored, dict) or stored.get("bench") != body["bench"] or not body.keys() <= stored.keys():
         return body
     source = {name: stored[name] for name in ("command", "device", "commit")}
     earlier = {

@@ -7,6 +7,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -240,9 +241,7 @@ def test_rows_of_other_signals_are_measured_anew(tmp_path: Path) -> None:
             assert again[0].off_rate == first[0].off_rate != 0.5
 
 
-def test_a_greedy_model_is_asked_once_where_there_is_a_reference(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_greedy_model_with_a_reference_is_asked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its second answer was the first, at twice the time; without a reference one thought alone said what is right."""
     asked: list[tuple[str, int, float | None]] = []
     with load() as engine:
