@@ -52,7 +52,7 @@ def _sign_table() -> NDArray[np.float64]:
     return table
 
 
-def _word_slots() -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+def _word_slots() -> tuple[NDArray[np.uint64], NDArray[np.uint8]]:
     """By id: the whole hash of the word there, and its group."""
     words = lexicon()
     codes = np.frombuffer(("\n".join(words) + "\n").encode(), np.uint8)
@@ -60,7 +60,7 @@ def _word_slots() -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
     ends = np.searchsorted(tokens.starts, np.flatnonzero(codes == ord("\n")))
     starts = np.concatenate([[0], ends[:-1]])
     found = tokens.hashes[np.minimum(ends - starts, 3) - 1, starts]
-    whole, groups = np.zeros(1 << HASH_BITS, np.uint64), np.zeros(1 << HASH_BITS, np.int64)
+    whole, groups = np.zeros(1 << HASH_BITS, np.uint64), np.zeros(1 << HASH_BITS, np.uint8)
     slots = found >> np.uint64(64 - HASH_BITS)
     whole[slots], groups[slots] = found, list(words.values())
     return whole, groups
@@ -77,7 +77,7 @@ class Features:
 
     ids: NDArray[np.int64]
     counts: NDArray[np.float32]
-    groups: NDArray[np.int64]
+    groups: NDArray[np.uint8]
 
     @property
     def follows_up(self) -> bool:
@@ -103,16 +103,16 @@ def stride(num_tokens: int) -> int:
     return max(1, -(-num_tokens // POOLED_TOKENS))
 
 
-def word_groups(tokens: Tokens) -> NDArray[np.int64]:
+def word_groups(tokens: Tokens) -> NDArray[np.uint8]:
     """``(n,)``: the group of the word of one to three tokens that begins at each token, the longest one; 0 is none."""
     slots = tokens.ids[:3]
     one, two, three = _WORD_GROUPS.take(slots) * (_WORD_HASHES.take(slots) == tokens.hashes)
-    longest: NDArray[np.int64] = np.where(three, three, np.where(two, two, one))
+    longest: NDArray[np.uint8] = np.where(three, three, np.where(two, two, one))
     return longest
 
 
 def _count(
-    tokens: Tokens, groups: NDArray[np.int64], codes: NDArray[np.uint8], num_chars: int, num_lines: int
+    tokens: Tokens, groups: NDArray[np.uint8], codes: NDArray[np.uint8], num_chars: int, num_lines: int
 ) -> NDArray[np.float32]:
     num_tokens = len(tokens.starts)
     counts = np.zeros(NUM_COUNTS, np.float32)

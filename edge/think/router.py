@@ -13,6 +13,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edge.think.prompt_features import END_TOKENS, POOLED_TOKENS, SMOOTHING, Features, featurize, stride
 from edge.think.prompt_tokens import IDS
@@ -131,14 +132,15 @@ class Router:
         inputs = self._inputs(features)
         outputs = inputs @ self._layer
         outputs += self._bias
-        kinds, wrong = outputs[:NUM_KINDS], outputs[NUM_KINDS:]
-        powers = np.exp(kinds - np.maximum.reduce(kinds))
-        powers *= 1.0 / np.add.reduce(powers)
-        if self._last is None:
-            score = float(powers @ (1.0 / (1.0 + np.exp(-np.maximum(wrong, LEAST_LOGIT)))))
-        else:
-            score = 1.0 / (1.0 + math.exp(-max(float(inputs @ self._last.weights) + self._last.bias, LEAST_LOGIT)))
-        return score, tuple(powers.tolist())
+        numbers = outputs.tolist()  # of so few, Python is done before numpy has begun
+        kinds, wrong = numbers[:NUM_KINDS], numbers[NUM_KINDS:]
+        largest = max(kinds)
+        powers = [math.exp(kind - largest) for kind in kinds]
+        scale = 1.0 / sum(powers)
+        chances = tuple([power * scale for power in powers])
+        if self._last is not None:
+            return _chance(float(inputs @ self._last.weights) + self._last.bias), chances
+        return sum([chance * _chance(logit) for chance, logit in zip(chances, wrong, strict=True)]), chances
 
     def _inputs(self, features: Features) -> Floats:
         """Counts, then the words of the whole, of the head and of the tail, each summed up over its length."""
@@ -146,17 +148,36 @@ class Router:
         count = ids.shape[1]
         inputs = np.empty(NUM_INPUTS, np.float32)
         inputs[:start] = features.counts
-        for part in (ids[:, :: stride(count)], ids[:, :END_TOKENS], ids[:, -END_TOKENS:]):
-            words = _ONES[: part.size] @ self._table.take(part.ravel(), axis=0)  # quicker than a sum
-            words *= 1.0 / (part.shape[1] + SMOOTHING)
+        for words, size in zip(self._pools(ids), _pool_sizes(count), strict=True):
+            words *= 1.0 / (size + SMOOTHING)
             inputs[start : start + WIDTH] = words
             start += WIDTH
         return inputs
+
+    def _pools(self, ids: NDArray[np.int64]) -> list[Floats]:
+        """The summed words of the whole, of the head and of the tail, ``(WIDTH,)`` each."""
+        count = ids.shape[1]
+        step = stride(count)
+        if step > 1:
+            parts = (ids[:, ::step], ids[:, :END_TOKENS], ids[:, -END_TOKENS:])
+            return [_ONES[: part.size] @ self._table.take(part.ravel(), axis=0) for part in parts]  # quicker than a sum
+        rows = self._table.take(ids.ravel(), axis=0).reshape(IDS, count * WIDTH)
+        tokens = (_ONES[:IDS] @ rows).reshape(count, WIDTH)  # each looked up once: head and tail are in the whole
+        return [_ONES[: len(some)] @ some for some in (tokens, tokens[:END_TOKENS], tokens[-END_TOKENS:])]
 
     def _earlier(self, history: Sequence[Message]) -> float:
         """The score of the last message of the user in ``history``."""
         asked = [message.content for message in history if message.role == "user"]
         return self._score(featurize(asked[-1]))[0] if asked else 0.0
+
+
+def _pool_sizes(count: int) -> tuple[int, int, int]:
+    ends = min(count, END_TOKENS)
+    return -(-count // stride(count)), ends, ends
+
+
+def _chance(logit: float) -> float:
+    return 1.0 / (1.0 + math.exp(-max(logit, LEAST_LOGIT)))
 
 
 def _last_message(messages: Sequence[Message]) -> tuple[str, Sequence[Message]]:
