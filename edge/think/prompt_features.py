@@ -42,13 +42,13 @@ NUM_SIGNS = len(SIGNS) + len(_SCRIPTS)
 NUM_COUNTS = 3 + 2 * NUM_SIGNS + 3 * (NUM_GROUPS - 1)
 
 
-def _sign_table() -> NDArray[np.float64]:
-    """``(256, NUM_SIGNS)``: which kind of token begins with a byte."""
-    table = np.zeros((256, NUM_SIGNS))
-    for column, signs in enumerate(SIGNS.values()):
-        table[[ord(sign) for sign in signs], column] = 1
-    for column, leads in enumerate(_SCRIPTS.values(), start=len(SIGNS)):
-        table[list(leads), column] = 1
+def _sign_table() -> NDArray[np.uint8]:
+    """``(256,)``: which kind of token begins with a byte, in the order of the counts; NUM_SIGNS is none of them."""
+    table = np.full(256, NUM_SIGNS, np.uint8)
+    for kind, signs in enumerate(SIGNS.values()):
+        table[[ord(sign) for sign in signs]] = kind
+    for kind, leads in enumerate(_SCRIPTS.values(), start=len(SIGNS)):
+        table[list(leads)] = kind
     return table
 
 
@@ -68,6 +68,10 @@ def _word_slots() -> tuple[NDArray[np.uint64], NDArray[np.uint8]]:
 
 _FOLLOW_UP = list(WORD_GROUPS).index("follow-up") + 1
 _SIGN_TABLE = _sign_table()
+_WHOLE, _HEAD, _TAIL = (
+    np.uint8(NUM_SIGNS + 1 + place * NUM_GROUPS) for place in range(3)
+)  # where each one's count begins
+_NUM_MARKS = NUM_SIGNS + 1 + 3 * NUM_GROUPS
 _WORD_HASHES, _WORD_GROUPS = _word_slots()
 
 
@@ -116,13 +120,20 @@ def _count(
 ) -> NDArray[np.float32]:
     num_tokens = len(tokens.starts)
     counts = np.zeros(NUM_COUNTS, np.float32)
-    counts[:3] = num_chars, num_tokens, num_lines
-    signs = np.bincount(codes.take(tokens.starts), minlength=256) @ _SIGN_TABLE
+    counts[0], counts[1], counts[2] = num_chars, num_tokens, num_lines
+    # Signs, and the groups of the whole, of the head and of the tail, side by side, so that one count does.
+    marked = np.concatenate(
+        (
+            _SIGN_TABLE.take(codes.take(tokens.starts)),
+            groups + _WHOLE,
+            groups[:END_TOKENS] + _HEAD,
+            groups[-END_TOKENS:] + _TAIL,
+        )
+    )
+    found = np.bincount(marked, minlength=_NUM_MARKS)
+    signs = found[:NUM_SIGNS]
     counts[3 : 3 + NUM_SIGNS] = signs
-    if num_tokens:  # the groups of the whole, of the head and of the tail side by side, so that one count does
-        marked = np.concatenate([groups, groups[:END_TOKENS] + NUM_GROUPS, groups[-END_TOKENS:] + 2 * NUM_GROUPS])
-        found = np.bincount(marked, minlength=3 * NUM_GROUPS).reshape(3, NUM_GROUPS)
-        counts[3 + 2 * NUM_SIGNS :].reshape(3, NUM_GROUPS - 1)[...] = found[:, 1:]
+    counts[3 + 2 * NUM_SIGNS :].reshape(3, NUM_GROUPS - 1)[...] = found[NUM_SIGNS + 1 :].reshape(3, NUM_GROUPS)[:, 1:]
     np.log1p(counts, out=counts)
     counts[3 + NUM_SIGNS : 3 + 2 * NUM_SIGNS] = signs * (1.0 / (num_tokens + 4.0))
     return counts

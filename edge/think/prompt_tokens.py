@@ -101,15 +101,16 @@ def tokenize(codes: NDArray[np.uint8]) -> Tokens:
         sums = np.empty(size + 1, U64)
         sums[0] = 0
         np.add.accumulate(_VALUES.take(codes) * _POWERS[:size], out=sums[1:])
-        ends = np.empty(count, np.intp)
-        ends[:-1], ends[-1] = starts[1:], size
-        at_start, inverse = sums.take(starts), _INVERSES.take(starts)
+        bounds = np.empty(count + 1, np.intp)
+        bounds[:-1], bounds[-1] = starts, size
+        at_bounds = sums.take(bounds)
+        at_start = at_bounds[:-1]
         words, pairs_of, triples = hashes
-        inverse_mixed = inverse * _MIX
-        np.multiply(sums.take(ends) - at_start, inverse_mixed, out=words[:count])
+        inverse_mixed = _INVERSES.take(starts) * _MIX
+        np.multiply(at_bounds[1:] - at_start, inverse_mixed, out=words[:count])
         np.multiply(words[:count] + words[1:-1] * _SECOND, _MIX, out=pairs_of[:count])
         np.multiply(pairs_of[:count] + words[2:] * _THIRD, _MIX, out=triples[:count])
-        stems = (sums.take(np.minimum(starts + STEM_BYTES, ends)) - at_start) * inverse_mixed
+        stems = (sums.take(np.minimum(starts + STEM_BYTES, bounds[1:])) - at_start) * inverse_mixed
         np.right_shift(hashes[:, :count], _SHIFT, out=ids[:3])
         np.right_shift(stems * _STEM, _SHIFT, out=ids[3])
     return Tokens(hashes[:, :count], ids.view(np.int64), starts)

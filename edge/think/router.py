@@ -149,8 +149,7 @@ class Router:
         inputs = np.empty(NUM_INPUTS, np.float32)
         inputs[:start] = features.counts
         for words, size in zip(self._pools(ids), _pool_sizes(count), strict=True):
-            words *= 1.0 / (size + SMOOTHING)
-            inputs[start : start + WIDTH] = words
+            np.multiply(words, 1.0 / (size + SMOOTHING), out=inputs[start : start + WIDTH])
             start += WIDTH
         return inputs
 
