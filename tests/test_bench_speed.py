@@ -38,7 +38,7 @@ def _self_test_passed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_self_test_passed")
 def test_every_figure_is_measured(bundle: Path) -> None:
-    figures = speed.measure(str(bundle), repeats=3, tokens=24, threads=1)
+    figures = speed.measure(str(bundle), repeats=7, tokens=24, threads=1)
     assert set(figures) == FIGURES
     assert (figures["model"], figures["threads"]) == ("tiny", 1)
     numbers = [figures[name] for name in FIGURES - {"model", "decode_ratio_min_max"}]
