@@ -86,7 +86,7 @@ def spark_course(num_requests: int) -> Course:
 
 def shape_course(shape: str, num_requests: int) -> Course:
     """A model of a true size with random weights, which is made to think until it is stopped and then to answer."""
-    return Course(shape, ("What is 17 times 9?",), num_requests, 2 * num_requests, 4.0, 20.0)
+    return Course(shape, ("What is 17 times 9?",), num_requests, 4 * num_requests, 4.0, 20.0)
 
 
 def measure(course: Course, model: str | Path | None, kept: KeptRun, backend: str = "llama_cpp") -> list[Timed]:

@@ -145,6 +145,17 @@ def test_best_effort_is_answered_without_thinking() -> None:
     assert answer.has_answer
 
 
+def test_best_effort_is_answered_where_the_device_is_slower_than_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Late, but not refused: that is what was asked for."""
+    engine = slow_engine(step_s=0.0)
+    with device_of(engine) as (device, _):
+        learned = engine.model.backend.append
+        monkeypatch.setattr(engine.model.backend, "append", lambda *call: (time.sleep(0.2), learned(*call)))
+        (answer,) = asyncio.run(answers(device, ask(deadline_s=1e-5, is_best_effort=True)))
+    assert isinstance(answer, Answer)
+    assert answer.finish_reason == "length"
+
+
 def test_a_full_queue_refuses() -> None:
     with device_of(slow_engine(step_s=0.01), queue_limit=1) as (device, _):
         results = asyncio.run(answers(device, *[ask()] * 3, pause_s=0.01))

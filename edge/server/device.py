@@ -151,13 +151,15 @@ class Device:
         if verdict.is_admitted:
             own_s = None if options.deadline_s is None else deadline_s
             timed, due_s, note = ask.with_options(deadline_s=own_s), asked_at_s + deadline_s, None
+            last_s = due_s
         elif self._queue.is_full or not ask.is_best_effort:
             raise too_late(verdict, wished_s, DELIVERY_S, is_full=self._queue.is_full)
         else:
             late_s = min(max(2 * verdict.possible_s, deadline_s), self._longest_s)
             timed = ask.with_options(deadline_s=None, **WITHOUT_THINKING)
-            due_s, note = asked_at_s + late_s, BEST_EFFORT
-        ticket = Ticket(timed, prompt, need, asked_at_s, due_s, note, bell=bell)
+            due_s, note = asked_at_s + late_s, BEST_EFFORT  # its place in the queue; later is better than never
+            last_s = asked_at_s + self._longest_s
+        ticket = Ticket(timed, prompt, need, asked_at_s, due_s, note, last_s=last_s, bell=bell)
         self._queue.add(ticket.due_s, need, ticket)
         return ticket
 
@@ -226,7 +228,7 @@ class Device:
         assert self._running is not None
         running_now = self._running
         try:
-            if self._clock() >= ticket.due_s:
+            if self._clock() >= ticket.last_s:
                 raise passed(self._clock() - ticket.asked_at_s)
             self.caches.make_ready(ticket.prompt)
             running = self.engine.stream(ticket.ask.messages, self._planned(ticket), asked_at_s=ticket.asked_at_s)

@@ -21,7 +21,9 @@ from edge.server.refusal import Refusal
 
 
 class Ticket:
-    """``bell`` is that of the client's event loop; ``asked_at_s`` and ``due_s`` are readings of the device's clock."""
+    """``bell`` is of the client's event loop; ``asked_at_s``, ``due_s`` and ``last_s`` are readings of the device's
+    clock. ``last_s`` is when nobody wants the answer any more (None: when it is due).
+    """
 
     def __init__(
         self,
@@ -32,6 +34,7 @@ class Ticket:
         due_s: float,
         note: str | None = None,
         *,
+        last_s: float | None = None,
         bell: Bell,
     ) -> None:
         self.id = secrets.token_hex(12)  # whoever knows it may end this answer's thinking
@@ -41,7 +44,9 @@ class Ticket:
         self.asked_at_s = asked_at_s
         self.due_s = due_s
         self.note = note  # what the queue has done to the answer, half a sentence
-        self.limit_s = due_s if ask.options.deadline_s is None else float("inf")  # what the engine does not look after
+        self.last_s = due_s if last_s is None else last_s
+        is_timed = ask.options.deadline_s is not None  # which the engine looks after
+        self.limit_s = float("inf") if is_timed else self.last_s
         self.is_gone = False  # nobody reads this any more
         self.is_cut = False  # the answer was ended at ``limit_s``
         self._wants_answer = False

@@ -38,4 +38,4 @@ class UnderWay:
             return forecast.closing_s(context + self.num_pieces)
         begun_s = max(self.start_s + self.ticket.need.slow_s - now_s, 0.0)
         left_s = max(forecast.answering_s(self.num_pieces, context), begun_s if not self.num_pieces else 0.0)
-        return min(left_s, max(self.ticket.due_s - now_s, forecast.step_s))
+        return min(left_s, max(self.ticket.last_s - now_s, forecast.step_s))
