@@ -181,6 +181,19 @@ def test_threads_are_those_of_a_session(backend: OnnxRuntimeBackend) -> None:
     assert not backend.changes_threads_freely
 
 
+def test_threads_that_cannot_be_had_close_it(backend: OnnxRuntimeBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a session every call would fail in its own way."""
+
+    def fail(*_: object) -> None:
+        raise BackendError("no memory")
+
+    monkeypatch.setattr(onnx_runtime, "OnnxSession", fail)
+    with pytest.raises(BackendError, match="no memory"):
+        backend.set_threads(2)
+    with pytest.raises(BackendError, match="closed; open the model again"):
+        backend.append(0, [1])
+
+
 def test_states_know_their_model(backend: OnnxRuntimeBackend, shipped_path: Path, tmp_path: Path) -> None:
     """The cache of another model is noise, and fits wherever the shapes agree."""
     backend.prefill(0, TOKENS[:9])

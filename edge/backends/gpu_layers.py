@@ -54,7 +54,10 @@ def fit_layers(num_blocks: int, weight_bytes: int, free_bytes: int) -> GpuPlan:
 
 
 def free_gpu_bytes() -> int | None:
-    """Free memory of all GPUs together; None where llama.cpp's library does not tell."""
+    """Free memory of all GPUs that llama.cpp will use, together; None where its library does not tell.
+
+    It uses integrated ones where there are no others.
+    """
     load_library()  # registers its devices
     folder = package_folder() / "lib"
     try:
@@ -65,10 +68,9 @@ def free_gpu_bytes() -> int | None:
         return None
     count.restype, get.argtypes, get.restype = ctypes.c_size_t, [ctypes.c_size_t], ctypes.c_void_p
     kind.argtypes, memory.argtypes = [ctypes.c_void_p], [ctypes.c_void_p, *[ctypes.POINTER(ctypes.c_size_t)] * 2]
-    found: list[int] = []
+    found: dict[int, int] = {}
     for index in range(count()):
         device, free, total = get(index), ctypes.c_size_t(), ctypes.c_size_t()
-        if kind(device) in (GPU, INTEGRATED_GPU):
-            memory(device, ctypes.byref(free), ctypes.byref(total))
-            found.append(free.value)
-    return sum(found) if found else None
+        memory(device, ctypes.byref(free), ctypes.byref(total))
+        found[kind(device)] = found.get(kind(device), 0) + free.value
+    return found.get(GPU, found.get(INTEGRATED_GPU))

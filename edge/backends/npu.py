@@ -155,7 +155,11 @@ class NpuBackend(Backend):
         self._book.check_open()
         if self.has_threads and num_threads != self.num_threads:
             del self._model  # goes before the new one takes its memory
-            self._model = NpuModel(self._decode_path, self.device, num_threads)
+            try:
+                self._model = NpuModel(self._decode_path, self.device, num_threads)
+            except BaseException:
+                self.close()
+                raise
         self.num_threads = num_threads
 
     def close(self) -> None:

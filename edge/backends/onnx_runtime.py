@@ -173,8 +173,12 @@ class OnnxRuntimeBackend(Backend):
             return
         logits = [sequence.logits for sequence in self._sequences]
         self._sequences.clear()  # the old session goes before the new one takes its memory
-        with on_huge_pages():
-            session = OnnxSession(self._path, num_threads)
+        try:
+            with on_huge_pages():
+                session = OnnxSession(self._path, num_threads)
+        except BaseException:
+            self.close()
+            raise
         self._sequences = [session.bind(cache) for cache in self._caches]
         for sequence, kept in zip(self._sequences, logits, strict=True):
             sequence.logits[:] = kept

@@ -19,6 +19,7 @@ from typing import Any, TextIO
 
 GATHER_S = 0.05  # a line is on the disk so much later at most, if the disk is not slower
 MAX_WAITING = 10_000  # lines, while the disk stands still; the next ones are lost
+CLOSING_S = 5.0  # how long the last lines may take
 
 
 class Log:
@@ -62,7 +63,7 @@ class Log:
             if thread is not None:
                 self._is_closing = True
                 self._changed.set()
-                thread.join()
+                thread.join(CLOSING_S)  # a reader of standard error that has stopped must not hold up the end
                 self._is_closing = False
 
     def _begin(self) -> None:

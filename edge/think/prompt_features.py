@@ -55,9 +55,9 @@ def _sign_table() -> NDArray[np.uint8]:
 def _word_slots() -> tuple[NDArray[np.uint64], NDArray[np.uint8]]:
     """By id: the whole hash of the word there, and its group."""
     words = lexicon()
-    codes = np.frombuffer(("\n".join(words) + "\n").encode(), np.uint8)
-    tokens = tokenize(codes)
-    ends = np.searchsorted(tokens.starts, np.flatnonzero(codes == ord("\n")))
+    text = ("\n".join(words) + "\n").encode()
+    tokens = tokenize(text)
+    ends = np.searchsorted(tokens.starts, np.flatnonzero(np.frombuffer(text, np.uint8) == ord("\n")))
     starts = np.concatenate([[0], ends[:-1]])
     found = tokens.hashes[np.minimum(ends - starts, 3) - 1, starts]
     whole, groups = np.zeros(1 << HASH_BITS, np.uint64), np.zeros(1 << HASH_BITS, np.uint8)
@@ -96,10 +96,9 @@ class Features:
 def featurize(prompt: str) -> Features:
     """The features of ``prompt``, whatever is in it; of a long one, those of its ends and some windows."""
     seen = view(prompt)
-    codes = np.frombuffer(seen.text, np.uint8)
-    tokens = tokenize(codes)
+    tokens = tokenize(seen.text)
     groups = word_groups(tokens)
-    return Features(tokens.ids, _count(tokens, groups, codes, seen.num_chars, seen.text.count(b"\n")), groups)
+    return Features(tokens.ids, _count(tokens, groups, seen.num_chars, seen.text.count(b"\n")), groups)
 
 
 def stride(num_tokens: int) -> int:
@@ -115,16 +114,14 @@ def word_groups(tokens: Tokens) -> NDArray[np.uint8]:
     return longest
 
 
-def _count(
-    tokens: Tokens, groups: NDArray[np.uint8], codes: NDArray[np.uint8], num_chars: int, num_lines: int
-) -> NDArray[np.float32]:
+def _count(tokens: Tokens, groups: NDArray[np.uint8], num_chars: int, num_lines: int) -> NDArray[np.float32]:
     num_tokens = len(tokens.starts)
     counts = np.zeros(NUM_COUNTS, np.float32)
     counts[0], counts[1], counts[2] = num_chars, num_tokens, num_lines
     # Signs, and the groups of the whole, of the head and of the tail, side by side, so that one count does.
     marked = np.concatenate(
         (
-            _SIGN_TABLE.take(codes.take(tokens.starts)),
+            _SIGN_TABLE.take(tokens.leads),
             groups + _WHOLE,
             groups[:END_TOKENS] + _HEAD,
             groups[-END_TOKENS:] + _TAIL,

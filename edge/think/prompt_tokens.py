@@ -31,7 +31,7 @@ _NOTHING, _LETTER, _DIGIT, _SIGN, _LEAD, _INSIDE = range(6)
 
 
 def _powers(base: int) -> NDArray[np.uint64]:
-    bases = np.full(LONGEST_BYTES + 1, base, U64)
+    bases = np.full(LONGEST_BYTES + 2, base, U64)  # for the bytes around the text, too
     bases[0] = 1
     return np.multiply.accumulate(bases)
 
@@ -59,58 +59,54 @@ def _byte_values() -> NDArray[np.uint64]:
 
 
 def _starts() -> NDArray[np.bool_]:
-    """Whether a byte of one class begins a token behind a byte of another: ``[6 * before + here]``."""
+    """Whether a byte begins a token behind another: ``[256 * here + before]``, two bytes as a number."""
     table = np.zeros((6, 6), np.bool_)
-    table[:, [_SIGN, _LEAD]] = True
-    table[:, [_LETTER, _DIGIT]] = True
+    table[[_SIGN, _LEAD, _LETTER, _DIGIT]] = True
     table[_LETTER, _LETTER] = table[_DIGIT, _DIGIT] = False
-    return table.ravel()
+    return table[CLASSES][:, CLASSES].ravel()
 
 
 CLASSES = _classes()
-_CLASSES_BEFORE = CLASSES * np.uint8(6)
 _VALUES = _byte_values()
 _STARTS = _starts()
 _POWERS = _powers(int(_BASE))
-_INVERSES = _powers(pow(int(_BASE), -1, 2**64))
+_INVERSES = _powers(pow(int(_BASE), -1, 2**64))[1:] * _MIX  # by where a token begins: one byte stands before the text
 
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
     """``hashes`` ``(3, n) uint64``: each token, with the next, with the next two; ``ids`` ``(4, n)``, below 65,536.
 
-    ``starts`` ``(n,)`` are byte positions.
+    ``starts`` ``(n,)`` are byte positions, ``leads`` ``(n,) uint8`` the bytes there.
     """
 
     hashes: NDArray[np.uint64]
     ids: NDArray[np.int64]
     starts: NDArray[np.intp]
+    leads: NDArray[np.uint8]
 
 
-def tokenize(codes: NDArray[np.uint8]) -> Tokens:
-    """The tokens of UTF-8 bytes ``(n,)``, at most ``LONGEST_BYTES`` of them; the rest is not looked at."""
-    codes = codes[:LONGEST_BYTES]
-    size = len(codes)
-    pairs = CLASSES.take(codes)
-    pairs[1:] += _CLASSES_BEFORE.take(codes[:-1])
-    starts = _STARTS.take(pairs).nonzero()[0]
+def tokenize(text: bytes) -> Tokens:
+    """The tokens of UTF-8 ``text``, of at most ``LONGEST_BYTES`` bytes; the rest is not looked at.
+
+    What surrounds the text saves steps, each of which costs more than its few numbers: a byte that is worth nothing has
+    a sum before each byte of the text, and a sign is where the last token ends.
+    """
+    text = b"\n%b." % text[:LONGEST_BYTES]
+    codes = np.frombuffer(text, np.uint8)
+    pairs = np.ndarray(len(text) - 1, "<u2", text, strides=(1,))
+    bounds = _STARTS.take(pairs).nonzero()[0]
+    starts, ends = bounds[:-1], bounds[1:]
     count = len(starts)
-    hashes = np.zeros((3, count + 2), U64)  # nothing follows the last two
-    ids = np.empty((IDS, count), U64)
-    if count:
-        sums = np.empty(size + 1, U64)
-        sums[0] = 0
-        np.add.accumulate(_VALUES.take(codes) * _POWERS[:size], out=sums[1:])
-        bounds = np.empty(count + 1, np.intp)
-        bounds[:-1], bounds[-1] = starts, size
-        at_bounds = sums.take(bounds)
-        at_start = at_bounds[:-1]
-        words, pairs_of, triples = hashes
-        inverse_mixed = _INVERSES.take(starts) * _MIX
-        np.multiply(at_bounds[1:] - at_start, inverse_mixed, out=words[:count])
-        np.multiply(words[:count] + words[1:-1] * _SECOND, _MIX, out=pairs_of[:count])
-        np.multiply(pairs_of[:count] + words[2:] * _THIRD, _MIX, out=triples[:count])
-        stems = (sums.take(np.minimum(starts + STEM_BYTES, bounds[1:])) - at_start) * inverse_mixed
-        np.right_shift(hashes[:, :count], _SHIFT, out=ids[:3])
-        np.right_shift(stems * _STEM, _SHIFT, out=ids[3])
-    return Tokens(hashes[:, :count], ids.view(np.int64), starts)
+    sums = np.add.accumulate(_VALUES.take(codes) * _POWERS[: len(text)])
+    at_bounds = sums.take(bounds)
+    at_start = at_bounds[:-1]
+    inverses = _INVERSES.take(starts)
+    hashes = np.zeros((IDS, count + 2), U64)  # nothing follows the last two
+    words, pairs_of, triples, stems = hashes
+    np.multiply(at_bounds[1:] - at_start, inverses, out=words[:count])
+    np.multiply(words[:count] + words[1:-1] * _SECOND, _MIX, out=pairs_of[:count])
+    np.multiply(pairs_of[:count] + words[2:] * _THIRD, _MIX, out=triples[:count])
+    np.multiply((sums.take(np.minimum(starts + STEM_BYTES, ends)) - at_start) * inverses, _STEM, out=stems[:count])
+    hashes = hashes[:, :count]
+    return Tokens(hashes[:3], (hashes >> _SHIFT).view(np.int64), starts, codes[1:].take(starts))
