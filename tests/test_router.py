@@ -80,9 +80,7 @@ def test_pairs_and_triples_depend_on_their_order() -> None:
 def test_every_word_of_the_lexicon_is_found() -> None:
     """A word that is cut up otherwise in a prompt than in the lexicon would never match."""
     missed = [
-        word
-        for word, group in lexicon().items()
-        if group not in word_groups(tokenize(f"x {word} y".encode())).tolist()
+        word for word, group in lexicon().items() if group not in word_groups(tokenize(f"x {word} y".encode())).tolist()
     ]
     assert len(missed) <= 8, missed  # two words in one slot: the later one stays
     assert len(WORD_GROUPS) > 10
