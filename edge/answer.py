@@ -87,22 +87,13 @@ def stream_answer(
         decision = yield from _tell(loop, parser, log, decision)
     decision = with_closing(decision, loop.closed_by) if log.tokens["thinking"] else decision
     reason: FinishReason = loop.finish_reason if is_complete or stop.is_set() else "deadline"
+    num_malformed = parser.num_malformed_calls
     result = log.finish(
-        decision,
-        reason,
-        model.name,
-        model.backend.name,
-        malformed_tool_calls=parser.num_malformed_calls,
-        document=loop.document,
+        decision, reason, model.name, model.backend.name, malformed_tool_calls=num_malformed, document=loop.document
     )
     opening.learn(pace.speed)
-    pace.learn(
-        result,
-        opening.num_prompt + opening.num_forced,
-        controller.steps_s,
-        closed_by=loop.closed_by,
-        opening_tokens=log.opening_tokens,
-    )
+    num_read = opening.num_prompt + opening.num_forced
+    pace.learn(result, num_read, controller.steps_s, closed_by=loop.closed_by, opening_tokens=log.opening_tokens)
     yield StreamEvent("done", result=result)
 
 

@@ -16,7 +16,9 @@ from edge.cli_chat import Backend, ContextSize, DialectName, Threads
 from models.errors import UsageError
 
 if TYPE_CHECKING:
+    from edge.calibrated import Owner
     from edge.engine import Engine
+    from edge.think.refit import Refit
 
 CLEAR_LINE = "\r\x1b[K"
 PROGRESS_EVERY_S = 10.0  # where no terminal shows it in place
@@ -87,12 +89,8 @@ def calibrate(
     for line in told_of(dict(refit.report)):
         typer.echo(line)
     if into is not None:
-        from edge.calibrated import write_copy
-        from edge.model_source import find_model
-
-        source = find_model(bundle).bundle
-        assert source is not None and owner is not None  # check_copy and calibrate_model refuse others
-        path = write_copy(source, into, refit, owner, replace=replace).path
+        assert owner is not None  # calibrate_model refuses others
+        path = copy_into(into, bundle, refit, owner, replace)
     typer.echo(f"Kept in {path}; from now on --think auto goes by it with this model.")
     return 0
 
@@ -116,6 +114,16 @@ def check_copy(bundle: str | None, into: Path | None, replace: bool) -> None:
     if find_model(bundle).bundle is None:
         raise UsageError(f"{bundle} is a bare GGUF file, which holds nothing else; leave --into out.")
     check_target(into, replace)
+
+
+def copy_into(into: Path, bundle: str | None, refit: Refit, owner: Owner, replace: bool) -> Path:
+    """Write a copy of ``bundle`` that brings ``refit`` along."""
+    from edge.calibrated import write_copy
+    from edge.model_source import find_model
+
+    source = find_model(bundle).bundle
+    assert source is not None  # check_copy refuses others
+    return write_copy(source, into, refit, owner, replace=replace).path
 
 
 def forget_model(engine: Engine) -> int:

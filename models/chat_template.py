@@ -13,7 +13,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from models.dialect_base import Message, Part, join_parts
+from models.dialect_layout import Message, Part, join_parts
 from models.errors import ModelError
 
 if TYPE_CHECKING:

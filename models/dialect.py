@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from models.chat_template import TemplateLayout
-from models.dialect_base import Dialect, Layout, MarkLayout, Message, Part, Phase, Prompt, Role, Sampling, Tag, Think
+from models.dialect_base import Dialect, Phase, Prompt, Sampling, Tag, Think
+from models.dialect_layout import Layout, MarkLayout, Message, Part, Role
 from models.errors import ModelError, UnknownFamilyError
 from models.tool_calls import HERMES, HUNYUAN_TOOLS
 

@@ -1,23 +1,20 @@
-"""What a dialect is: the values that cross borders, and how messages become a prompt.
+"""What a dialect is: prompts, tags, the values that cross borders, and the rule that turns messages into one prompt.
 
-Knows: messages, parts, prompts, tags, layouts made of fixed marks, and the rule that turns them into one prompt.
-Does not know: any particular dialect (models.dialect has the rows), token ids, backends, or the body of the network.
+Knows: tags, phases, fixed texts. Does not know: any particular dialect (models.dialect has the rows), where marks stand
+around messages (models.dialect_layout), token ids, backends, or the body of the network.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from itertools import groupby
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
+from models.dialect_layout import Layout, Message, Part
 from models.errors import PromptError
-from models.tool_calls import ToolCall, ToolFormat
 
-Role = Literal["system", "user", "assistant", "tool"]
 Think = Literal["auto", "on", "off"]
 Phase = Literal["judge", "gap", "thinking", "answer", "done"]
 
@@ -27,26 +24,6 @@ CLOSING_LINES = {
 }
 WAIT_LINES = {"en": "Wait, let me check that again.", "zh": "等等，我再检查一遍。"}
 STEP_REQUESTS = {"en": "Think step by step, then give the answer.", "zh": "请一步一步思考，然后给出答案。"}
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One turn of a conversation; an assistant's ``content`` is its answer alone, without thoughts or tags.
-
-    ``tool_calls`` are those of an assistant; what came of one goes back as the ``content`` of a ``tool``.
-    """
-
-    role: Role
-    content: str
-    tool_calls: tuple[ToolCall, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A run of prompt text. Control text may become tag and mark tokens, user text never does."""
-
-    text: str
-    is_control: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,82 +64,6 @@ class Sampling:
     temperature: float
     top_k: int
     top_p: float
-
-
-class Layout(Protocol):
-    """Where the marks of a prompt stand around the texts of its messages."""
-
-    @property
-    def tool_format(self) -> ToolFormat | None:
-        """How tools are written down; None: not at all."""
-        ...
-
-    def lay_out(self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = ()) -> tuple[Part, ...]:
-        """The parts up to where the assistant's own text begins, control and user parts in turn.
-
-        ``tools`` and messages of tools only where there is a ``tool_format``.
-        """
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class MarkLayout:
-    """A layout of fixed marks: ``start``, each turn between its marks, then ``opening`` of the assistant's turn."""
-
-    system: tuple[str, str]
-    user: tuple[str, str]
-    assistant: tuple[str, str]
-    opening: str
-    start: str = ""
-    tool_format: ToolFormat | None = None
-
-    def lay_out(self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = ()) -> tuple[Part, ...]:
-        """Marks as control parts, contents as user parts."""
-        if tools and messages[0].role != "system":
-            messages = (Message("system", ""), *messages)
-        marks = {"system": self.system, "user": self.user, "assistant": self.assistant, "tool": self.user}
-        parts = [_mark(self.start)]
-        for role, turns in groupby(messages, key=lambda message: message.role):
-            before, after = marks[role]
-            if role == "tool":  # neighbours share one turn
-                parts += (_mark(before), *self._results(turns), _mark(after))
-                continue
-            for message in turns:
-                parts += (_mark(before), Part(message.content, is_control=False), *self._calls(message))
-                parts += self._definitions(message, tools) if role == "system" else ()
-                parts.append(_mark(after))
-        return join_parts((*parts, _mark(self.opening)))
-
-    def _definitions(self, system: Message, tools: Sequence[Mapping[str, Any]]) -> Iterator[Part]:
-        if not tools or self.tool_format is None:
-            return
-        before, after = self.tool_format.definitions
-        yield _mark(f"\n\n{before}" if system.content else before)
-        for tool in tools:
-            yield from (_mark("\n"), Part(json.dumps(tool, ensure_ascii=False), is_control=False))
-        yield _mark(after)
-
-    def _calls(self, message: Message) -> Iterator[Part]:
-        if not message.tool_calls or self.tool_format is None:
-            return
-        margin, (opening, closing) = self.tool_format.margin, self.tool_format.calls
-        lead = f"{margin if message.content else ''}{opening}"
-        for call in message.tool_calls:
-            before, after = self.tool_format.call
-            yield _mark(f"{lead}{before}{margin}")
-            yield from (Part(self.tool_format.write(call), is_control=False), _mark(f"{margin}{after}"))
-            lead = "\n"
-        yield _mark(closing)
-
-    def _results(self, messages: Iterable[Message]) -> Iterator[Part]:
-        assert self.tool_format is not None
-        margin, (lead, closing) = self.tool_format.margin, self.tool_format.results
-        before, after = self.tool_format.result
-        for message in messages:
-            yield _mark(f"{lead}{before}{margin}")
-            yield from (Part(message.content, is_control=False), _mark(f"{margin}{after}"))
-            lead = "\n"
-        yield _mark(closing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,17 +183,6 @@ class Dialect:
         return text.strip("\n")
 
 
-def join_parts(parts: Iterable[Part]) -> tuple[Part, ...]:
-    """Neighbours of one kind become one part and empty parts vanish: the ids of a control run depend on its whole."""
-    runs: list[Part] = []
-    for part in parts:
-        if part.text and runs and runs[-1].is_control == part.is_control:
-            runs[-1] = Part(runs[-1].text + part.text, part.is_control)
-        elif part.text:
-            runs.append(part)
-    return tuple(runs)
-
-
 @lru_cache(maxsize=16)
 def _any_of(tags: tuple[str, ...]) -> re.Pattern[str]:
     return re.compile("|".join(map(re.escape, tags)) or "(?!)")
@@ -304,10 +194,6 @@ def _check_order(messages: Sequence[Message]) -> None:
         raise PromptError(f"The conversation {last}; end it with a user message.")
     if any(message.role == "system" for message in messages[1:]):
         raise PromptError("The conversation has a system message after its first turn; put it first.")
-
-
-def _mark(text: str) -> Part:
-    return Part(text, is_control=True)
 
 
 def _with_step_request(message: Message) -> Message:

@@ -1,4 +1,4 @@
-"""What every test stands on: fixed seeds, its own state folder, no network.
+"""What every test stands on: fixed seeds, its own state folder, no network, Ctrl-C.
 
 Knows: the surroundings of a test. Does not know: any module under test.
 """
@@ -6,6 +6,7 @@ Knows: the surroundings of a test. Does not know: any module under test.
 from __future__ import annotations
 
 import random
+import signal
 import socket
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import settings
+
+# Whoever starts the tests in the background lets them ignore Ctrl-C, and the processes that they start as well.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("edge", derandomize=True, deadline=None)
 settings.load_profile("edge")

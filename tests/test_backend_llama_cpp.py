@@ -23,7 +23,8 @@ from edge.backends.llama_context import LlamaContext
 from edge.backends.llama_cpp import LlamaCppBackend
 from edge.backends.self_test import SelfTest
 from edge.machine import Machine, describe_machine
-from models.dialect_base import Part, Prompt
+from models.dialect_base import Prompt
+from models.dialect_layout import Part
 from models.errors import BackendError, BundleError, UsageError
 
 PASSED = SelfTest("normal", self_test.PASSED, is_remembered=True, notes=())
