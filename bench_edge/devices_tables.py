@@ -14,6 +14,7 @@ ELSEWHERE = (
     ("RKLLM on an RK3588 NPU", "only bound", "tried against a stand-in library with the same functions and layouts"),
     ("OpenVINO on an Intel GPU or NPU", "not run", "`EDGE_OPENVINO_DEVICE=GPU` or `NPU`"),
     ("llama.cpp with CUDA", "not run", "`make rebuild-llama CMAKE_ARGS=-DGGML_CUDA=on`"),
+    ("ONNX Runtime with CUDA", "not run", "the package onnxruntime-gpu, `--backend onnx_cuda`"),
 )
 
 EMULATED = {  # by the name of what was compared

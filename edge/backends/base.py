@@ -113,6 +113,7 @@ class Backend(ABC):
 LLAMA_CPP_REQUIREMENT = "llama-cpp-python>=0.3.36,<0.3.37"  # as in pyproject.toml
 ONNX_REQUIREMENT = "onnxruntime>=1.31,<2"
 OPENVINO_REQUIREMENT = "onnxruntime-ep-openvino>=1.8,<2"
+ONNX_GPU_REQUIREMENT = "onnxruntime-gpu>=1.31,<2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +164,13 @@ BACKENDS: dict[str, BackendRow] = {
         f"pip install '{ONNX_REQUIREMENT}' '{OPENVINO_REQUIREMENT}'",
         "npu_decode_plain",
         "onnxruntime_ep_openvino",
+    ),
+    "onnx_cuda": BackendRow(
+        "edge.backends.onnx_cuda",
+        "OnnxCudaBackend",
+        f"pip uninstall onnxruntime && pip install '{ONNX_GPU_REQUIREMENT}'",  # one takes the other's place
+        "npu_decode_plain",
+        "onnxruntime",
     ),
 }
 

@@ -1,4 +1,4 @@
-"""Plugin providers of ONNX Runtime that run a whole graph, and the settings that keep it from running elsewhere.
+"""Providers of ONNX Runtime that run a whole graph, and the settings that keep it from running elsewhere.
 
 Knows: how a plugin is found and registered, what its device wants to be told. Does not know: graphs or tokens.
 """
@@ -15,10 +15,14 @@ from typing import Any
 from edge.backends.onnx_session import CPU_PROVIDER, SILENT, first_line, load_runtime, runtime_errors
 from models.errors import BackendError
 
+RUNTIME_MODULE = "onnxruntime"
+
 
 @dataclass(frozen=True, slots=True)
 class NpuDevice:
     """A provider: its name, the Python module that brings its library, and the command that installs both.
+
+    ONNX Runtime's own module brings a provider that is built into it, or is not, as the package goes.
 
     ``is_chosen`` picks among the devices that the provider offers, from their metadata; ``options`` are what the
     provider is told for a number of threads, asked for when a model is opened (both may raise UsageError or
@@ -60,6 +64,10 @@ class NpuDevice:
     def _register(self) -> None:
         """Once in a process: a second registration is an error."""
         self.package_folder()
+        if self.module == RUNTIME_MODULE:
+            if self.provider not in load_runtime().get_available_providers():
+                raise BackendError(f"The installed ONNX Runtime has no {self.provider}; run: {self.install}")
+            return
         broken: tuple[type[Exception], ...] = (ImportError, AttributeError, OSError, *runtime_errors())
         try:
             library_path = str(import_module(self.module).get_library_path())

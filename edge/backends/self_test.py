@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Literal
 
 from edge.backends import llama_library, npu_session, onnx_session
-from edge.backends.base import OPENVINO_REQUIREMENT
+from edge.backends.base import ONNX_GPU_REQUIREMENT, OPENVINO_REQUIREMENT
 from edge.backends.npu_device import NpuDevice
 from edge.machine import machine_key
 from edge.model_source import find_model
@@ -95,33 +95,31 @@ ONNX = Trial(
 )
 
 
-def _device(module: str, name: str) -> NpuDevice:
-    """A device whose module imports this one."""
-    found: NpuDevice = getattr(import_module(module), name)
-    return found
+def _provider_trial(backend: str, library: str, name: str, weights_role: str, requirement: str) -> Trial:
+    """That of a provider which takes a whole graph: ``name`` is its device in the backend's module, which imports this
+    one.
+    """
+
+    def device() -> NpuDevice:
+        found: NpuDevice = getattr(import_module(f"edge.backends.{backend}"), name)
+        return found
+
+    return Trial(
+        backend=backend,
+        library=library,
+        library_folder=lambda: device().package_folder(),
+        evaluate=lambda path, mode: npu_session.try_out(path, device()),
+        weights_role=weights_role,
+        remedy=f"pip install --force-reinstall '{requirement}'",
+        safe_mode_loss=None,
+        timeout_s=COMPILING_S,
+    )
 
 
-QNN = Trial(
-    backend="qnn",
-    library="Qualcomm's provider",
-    library_folder=lambda: _device("edge.backends.qnn", "HTP").package_folder(),
-    evaluate=lambda path, mode: npu_session.try_out(path, _device("edge.backends.qnn", "HTP")),
-    weights_role="npu_decode",
-    remedy=f"pip install --force-reinstall '{QNN_REQUIREMENT}'",
-    safe_mode_loss=None,
-    timeout_s=COMPILING_S,
-)
-OPENVINO = Trial(
-    backend="openvino",
-    library="OpenVINO's provider",
-    library_folder=lambda: _device("edge.backends.openvino", "OPENVINO").package_folder(),
-    evaluate=lambda path, mode: npu_session.try_out(path, _device("edge.backends.openvino", "OPENVINO")),
-    weights_role="npu_decode_plain",
-    remedy=f"pip install --force-reinstall '{OPENVINO_REQUIREMENT}'",
-    safe_mode_loss=None,
-    timeout_s=COMPILING_S,
-)
-TRIALS = {trial.backend: trial for trial in (LLAMA_CPP, ONNX, QNN, OPENVINO)}
+QNN = _provider_trial("qnn", "Qualcomm's provider", "HTP", "npu_decode", QNN_REQUIREMENT)
+OPENVINO = _provider_trial("openvino", "OpenVINO's provider", "OPENVINO", "npu_decode_plain", OPENVINO_REQUIREMENT)
+CUDA = _provider_trial("onnx_cuda", "CUDA's provider", "CUDA", "npu_decode_plain", ONNX_GPU_REQUIREMENT)
+TRIALS = {trial.backend: trial for trial in (LLAMA_CPP, ONNX, QNN, OPENVINO, CUDA)}
 
 
 def choose_mode(model_path: Path, run: RunChild | None = None, trial: Trial = LLAMA_CPP) -> SelfTest:
