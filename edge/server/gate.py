@@ -78,7 +78,9 @@ class Gate:
             self._service.metrics.refused(error)
             return error
         if isinstance(error, HTTPException):
-            return Refusal(error.status_code, "no_such_path", f"{error.detail}; docs/server.md lists what there is.")
+            sentence = f"{error.detail}; docs/server.md lists what there is."
+            methods = (error.headers or {}).get("Allow")
+            return Refusal(error.status_code, "no_such_path", sentence, methods=methods)
         if isinstance(error, UsageError):
             return bad_request(str(error))
         if isinstance(error, EdgeError):

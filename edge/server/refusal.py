@@ -18,7 +18,8 @@ class Refusal(UsageError):
     """``status`` is HTTP's, ``code`` a word for programs, ``field`` the request's field that is at fault.
 
     ``retry_after_s`` and ``possible_s``, of a full or too slow device: when to ask again, and the shortest deadline
-    that would be kept if it were asked for now; both in seconds.
+    that would be kept if it were asked for now; both in seconds. ``methods``, of a path that knows no such method, are
+    those that it knows, as HTTP lists them.
     """
 
     def __init__(
@@ -30,6 +31,7 @@ class Refusal(UsageError):
         field: str | None = None,
         retry_after_s: float | None = None,
         possible_s: float | None = None,
+        methods: str | None = None,
     ) -> None:
         super().__init__(sentence)
         self.status = status
@@ -37,13 +39,15 @@ class Refusal(UsageError):
         self.field = field
         self.retry_after_s = retry_after_s
         self.possible_s = possible_s
+        self.methods = methods
 
     @property
     def headers(self) -> dict[str, str]:
         """What goes with the status; Retry-After is in whole seconds."""
-        if self.retry_after_s is None:
-            return {}
-        return {"Retry-After": str(max(1, math.ceil(self.retry_after_s)))}
+        found = {} if self.methods is None else {"Allow": self.methods}
+        if self.retry_after_s is not None:
+            found["Retry-After"] = str(max(1, math.ceil(self.retry_after_s)))
+        return found
 
 
 def bad_request(sentence: str, field: str | None = None) -> Refusal:
