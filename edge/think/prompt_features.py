@@ -77,10 +77,10 @@ _WORD_HASHES, _WORD_GROUPS = _word_slots()
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """``ids`` ``(4, n)`` of ``n`` tokens, ``counts`` ``(NUM_COUNTS,) float32``, ``groups`` ``(n,)`` of words."""
+    """``ids`` ``(4, n)`` of ``n`` tokens, ``counts`` ``(NUM_COUNTS,)``, ``groups`` ``(n,)`` of words."""
 
     ids: NDArray[np.int64]
-    counts: NDArray[np.float32]
+    counts: NDArray[np.float64]
     groups: NDArray[np.uint8]
 
     @property
@@ -114,9 +114,9 @@ def word_groups(tokens: Tokens) -> NDArray[np.uint8]:
     return longest
 
 
-def _count(tokens: Tokens, groups: NDArray[np.uint8], num_chars: int, num_lines: int) -> NDArray[np.float32]:
+def _count(tokens: Tokens, groups: NDArray[np.uint8], num_chars: int, num_lines: int) -> NDArray[np.float64]:
     num_tokens = len(tokens.starts)
-    counts = np.zeros(NUM_COUNTS, np.float32)
+    counts = np.zeros(NUM_COUNTS)
     counts[0], counts[1], counts[2] = num_chars, num_tokens, num_lines
     # Signs, and the groups of the whole, of the head and of the tail, side by side, so that one count does.
     marked = np.concatenate(

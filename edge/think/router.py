@@ -15,16 +15,14 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.think.prompt_features import END_TOKENS, POOLED_TOKENS, SMOOTHING, Features, featurize, stride
+from edge.think.prompt_features import END_TOKENS, NUM_POOLS, POOLED_TOKENS, SMOOTHING, Features, featurize, stride
 from edge.think.prompt_tokens import IDS
 from edge.think.router_weights import LEAST_LOGIT, NUM_INPUTS, NUM_KINDS, WIDTH, Floats, RouterWeights
 
 if TYPE_CHECKING:
     from edge.chat_types import Message
 
-_ONES = np.ones(IDS, np.float32)
-# By number of tokens: what sums up the words of their ids over that number; quicker than a sum and a product.
-_MEANS = [np.full(max(count, 1) * IDS, 1.0 / (count + SMOOTHING), np.float32) for count in range(POOLED_TOKENS + 1)]
+_ONES = np.ones(POOLED_TOKENS * IDS, np.float32)
 
 Choice = Literal["direct", "unsure", "short", "think"]
 
@@ -98,13 +96,19 @@ class Difficulty:
 class Router:
     """``weights`` and ``cuts`` at work; has no state that a prompt could change.
 
-    With a ``last`` layer the score is the chance that thinking pays with the model it was learned for.
+    With a ``last`` layer the score is the chance that thinking pays with the model it was learned for. A prompt has the
+    same decision on every processor: words are summed up exactly, and what follows is so precise that the order of a
+    sum does not come near a cut.
     """
 
     def __init__(self, weights: RouterWeights, cuts: CutPoints | None = None, last: LastLayer | None = None) -> None:
         self._weights = weights
-        self._table, self._layer, self._bias = weights.table, weights.layer, weights.bias
-        self._last = last
+        self._codes = weights.codes
+        self._layer, self._bias = weights.layer.astype(np.float64), weights.bias.astype(np.float64)
+        self._last = None if last is None else (last.weights.astype(np.float64), last.bias)
+        # By the number of pooled tokens: what a sum of codes is worth, for the whole, the head and the tail.
+        sizes = ((whole, end, end) for whole in range(POOLED_TOKENS + 1) for end in (min(whole, END_TOKENS),))
+        self._worth = [np.concatenate([weights.steps / (size + SMOOTHING) for size in three]) for three in sizes]
         self.cuts = cuts or CutPoints()
 
     def with_layer(self, last: LastLayer, cuts: CutPoints) -> Router:
@@ -125,7 +129,7 @@ class Router:
             score = max(score, earlier)
         return Difficulty(score, self.cuts.choice(score), score >= self.cuts.better, kinds, text, earlier)
 
-    def text_inputs(self, text: str) -> Floats:
+    def text_inputs(self, text: str) -> NDArray[np.float64]:
         """What a last layer sees of ``text``, ``(NUM_INPUTS,)``."""
         return self._inputs(featurize(text))
 
@@ -141,29 +145,32 @@ class Router:
         scale = 1.0 / sum(powers)
         chances = tuple([power * scale for power in powers])
         if self._last is not None:
-            return _chance(float(inputs @ self._last.weights) + self._last.bias), chances
+            weights, bias = self._last
+            return _chance(float(inputs @ weights) + bias), chances
         return sum([chance * _chance(logit) for chance, logit in zip(chances, wrong, strict=True)]), chances
 
-    def _inputs(self, features: Features) -> Floats:
+    def _inputs(self, features: Features) -> NDArray[np.float64]:
         """Counts, then the words of the whole, of the head and of the tail, each summed up over its length."""
-        ids, start = features.ids, len(features.counts)
-        inputs = np.empty(NUM_INPUTS, np.float32)
+        pools, start = self._pools(features.ids), len(features.counts)
+        sums = np.empty(NUM_POOLS * WIDTH, np.float32)
+        for place, rows in enumerate(pools):
+            np.dot(_ONES[: len(rows)], rows, out=sums[place * WIDTH : (place + 1) * WIDTH])  # quicker than a sum
+        inputs = np.empty(NUM_INPUTS)
         inputs[:start] = features.counts
-        for rows, size in self._pools(ids):
-            np.dot(_MEANS[size][: len(rows)], rows, out=inputs[start : start + WIDTH])
-            start += WIDTH
+        count = features.ids.shape[1]
+        np.multiply(sums, self._worth[-(-count // stride(count))], out=inputs[start:])
         return inputs
 
-    def _pools(self, ids: NDArray[np.int64]) -> list[tuple[Floats, int]]:
-        """Words ``(m, WIDTH)`` that sum up to the whole, to the head and to the tail, and the tokens in each."""
+    def _pools(self, ids: NDArray[np.int64]) -> list[Floats]:
+        """Codes of words, ``(m, WIDTH)``, that sum up to the whole, to the head and to the tail."""
         count = ids.shape[1]
         step = stride(count)
         if step > 1:
             parts = (ids[:, ::step], ids[:, :END_TOKENS], ids[:, -END_TOKENS:])
-            return [(self._table.take(part.ravel(), axis=0), part.shape[1]) for part in parts]
-        rows = self._table.take(ids.ravel(), axis=0).reshape(IDS, count * WIDTH)
-        tokens = (_ONES @ rows).reshape(count, WIDTH)  # each looked up once: head and tail are in the whole
-        return [(some, len(some)) for some in (tokens, tokens[:END_TOKENS], tokens[-END_TOKENS:])]
+            return [self._codes.take(part.ravel(), axis=0) for part in parts]
+        rows = self._codes.take(ids.ravel(), axis=0).reshape(IDS, count * WIDTH)
+        tokens = (_ONES[:IDS] @ rows).reshape(count, WIDTH)  # each looked up once: head and tail are in the whole
+        return [tokens, tokens[:END_TOKENS], tokens[-END_TOKENS:]]
 
     def _earlier(self, history: Sequence[Message]) -> float:
         """The score of the last message of the user in ``history``."""

@@ -31,14 +31,22 @@ PATH = Path(__file__).with_name("router_weights.bin")
 
 @dataclass(frozen=True, slots=True)
 class RouterWeights:
-    """``table`` ``(65536, WIDTH)`` of words, ``layer`` ``(NUM_INPUTS, 16)``, ``bias`` ``(16,)``; float32.
+    """``codes`` ``(65536, WIDTH)`` of words and what one of each column is worth, ``steps`` ``(WIDTH,)``; ``layer``
+    ``(NUM_INPUTS, 16)``, ``bias`` ``(16,)``; float32.
 
+    In a file the codes are whole numbers, so that their sums are the same in whatever order a processor adds them up.
     The first eight outputs are logits of the kinds, the others of a wrong direct answer to a prompt of that kind.
     """
 
-    table: Floats
+    codes: Floats
+    steps: Floats
     layer: Floats
     bias: Floats
+
+    @property
+    def table(self) -> Floats:
+        """``(65536, WIDTH)``: the words."""
+        return self.codes * self.steps
 
     @staticmethod
     def mix(outputs: Floats) -> Floats:
@@ -50,9 +58,9 @@ class RouterWeights:
 
     def save(self, path: Path) -> None:
         """Write the weights, each column of the table rounded to 255 steps, behind a mark. Raises OSError."""
-        steps = (np.maximum(np.abs(self.table).max(0), 1e-9) / 127).astype("<f4")
-        table = np.round(self.table / steps).astype(np.int8)
-        parts = (table, steps, self.layer.astype("<f4"), self.bias.astype("<f4"))
+        table = self.table
+        steps = (np.maximum(np.abs(table).max(0), 1e-9) / 127).astype("<f4")
+        parts = (np.round(table / steps).astype(np.int8), steps, self.layer.astype("<f4"), self.bias.astype("<f4"))
         path.write_bytes(MARK + b"".join(part.tobytes() for part in parts))
 
     @staticmethod
@@ -68,10 +76,10 @@ class RouterWeights:
             raise BundleError(
                 f"The router's weights {path} are damaged or of another version; install the package again."
             )
-        table = np.frombuffer(data, np.int8, TABLE_BYTES, len(MARK)).reshape(-1, WIDTH)
+        codes = np.frombuffer(data, np.int8, TABLE_BYTES, len(MARK)).reshape(-1, WIDTH).astype(np.float32)
         floats = np.frombuffer(data, "<f4", NUM_FLOATS, len(MARK) + TABLE_BYTES).astype(np.float32)
         steps, layer, bias = np.split(floats, [WIDTH, WIDTH + 2 * NUM_KINDS * NUM_INPUTS])
-        return RouterWeights(table * steps, layer.reshape(NUM_INPUTS, 2 * NUM_KINDS), bias)
+        return RouterWeights(codes, steps, layer.reshape(NUM_INPUTS, 2 * NUM_KINDS), bias)
 
 
 @cache

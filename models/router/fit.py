@@ -86,7 +86,8 @@ def fit_weights(rows: Sequence[Row], prompts: Prompts, seed: int, tell: Callable
             layer[[NUM_COUNTS + pool * width + width - 1 for pool in range(NUM_POOLS)], len(KINDS) + place] = 1.0
         tell(f"how hard a prompt is, kind {kind}: {len(chosen)} prompts")
     layer[:NUM_COUNTS] /= spread[:, None]
-    return RouterWeights(table, layer, (bias - mean @ layer[:NUM_COUNTS]).astype(np.float32))
+    steps = np.ones(width, np.float32)
+    return RouterWeights(table, steps, layer, (bias - mean @ layer[:NUM_COUNTS]).astype(np.float32))
 
 
 def _fit_expert(
