@@ -54,11 +54,11 @@ def route(path: Path) -> None:
 
 
 def compare_routes(path: Path, other: Path) -> tuple[int, int]:
-    """How many decisions are the same, scores to a millionth, and of how many."""
+    """How many decisions are the same, scores to a billionth, and of how many."""
     pairs = read_pairs(path, other)
     fields = ("choice", "thinks", "reasons")
     same = [
-        math.isclose(one["score"], two["score"], abs_tol=1e-6) and all(one[field] == two[field] for field in fields)
+        math.isclose(one["score"], two["score"], abs_tol=1e-9) and all(one[field] == two[field] for field in fields)
         for one, two in pairs
     ]
     return sum(same), len(pairs)
