@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edge.prompt_file import PromptLine, read_prompt_file
+from edge.terminal import read_prompt
 from models.errors import PromptError, UsageError
 
 if TYPE_CHECKING:
@@ -31,18 +32,32 @@ def route(
     ] = None,
     is_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
 ) -> int:
-    """Say whether thinking would pay for PROMPT, how sure that is, why, and how long it took; no model is loaded."""
+    """Say whether thinking would pay for PROMPT, how sure that is, why, and how long it took; no model is loaded.
+
+    The prompt may be piped in.
+    """
     from edge.think.router import default_router
 
-    if (jsonl is None) == (not prompt):
+    if jsonl is not None and prompt:
         raise UsageError("edge route takes a prompt or --jsonl FILE, one of the two.")
+    text = "" if jsonl is not None else prompt_of(prompt or [])
     router = default_router()
     router.route("")  # so that what is timed is routing, not the first touch of the weights
     if jsonl is not None:
         return route_file(router, jsonl)
-    found = routed(router, " ".join(prompt or ()))
+    found = routed(router, text)
     typer.echo(json.dumps(found, ensure_ascii=False) if is_json else told(found))
     return 0
+
+
+def prompt_of(words: list[str]) -> str:
+    """What is said on the command line, or piped in where nothing is, or where ``-`` asks for it."""
+    if words and "-" not in words:
+        return " ".join(words)
+    text = read_prompt(words)
+    if text is None:
+        raise UsageError("edge route takes a prompt or --jsonl FILE; give one, or pipe a prompt in.")
+    return text
 
 
 def route_file(router: Router, path: Path) -> int:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -53,9 +55,22 @@ def test_odd_lines_of_a_file_have_a_decision(tmp_path: Path, capsys: pytest.Capt
     assert len(found) == 6 and all(each["reasons"] and each["choice"] for each in found)
 
 
+@pytest.mark.parametrize("arguments", [(), ("-",)])
+def test_a_prompt_may_be_piped_in(
+    arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As into edge-chat."""
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"Prove Fermat's little theorem by induction.")))
+    assert edge("route", "--json", *arguments) == 0
+    assert json.loads(capsys.readouterr().out)["think"]
+
+
 @pytest.mark.parametrize("arguments", [(), ("--jsonl", "a.jsonl", "hello"), ("--jsonl", "no/such/file")])
-def test_wrong_use_is_one_sentence(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_use_is_one_sentence(
+    arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A traceback for a missing prompt would scare people off."""
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: True))
     assert edge("route", *arguments) == 2
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
 
