@@ -35,7 +35,10 @@ PROMISED = (
     *("A.on", "A.off1", "A.off3", "A.auto_acc", "A.auto_tok", "A.judge", "A.auto_rate", "A.int4"),
     *("A.loop_1", "A.loop_2", "A.start"),
 )
-PROMISED_DEVICES = ("E.onnx_decode", "E.onnx_prefill", "E.llama_limit", "E.deadline")
+PROMISED_DEVICES = (
+    *("E.onnx_decode", "E.onnx_prefill", "E.llama_limit"),
+    *("E.arm_1", "E.arm_2", "E.htp_1", "E.htp_2", "E.deadline"),
+)
 PROMISED_DEADLINE = (
     *("C.sim", "C.use", "C.cost", "C.real_1", "C.real_2", "C.acc_1", "C.acc_2"),
     *("C.turn_1", "C.turn_2", "C.turn_3"),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edge.prompt_file import PromptLine, read_prompt_file
-from edge.terminal import read_prompt
+from edge.terminal import asks_for_input, read_prompt
 from models.errors import PromptError, UsageError
 
 if TYPE_CHECKING:
@@ -51,8 +51,8 @@ def route(
 
 
 def prompt_of(words: list[str]) -> str:
-    """What is said on the command line, or piped in where nothing is, or where ``-`` asks for it."""
-    if words and "-" not in words:
+    """What is said on the command line, or piped in where nothing is, or where a last ``-`` asks for it."""
+    if words and not asks_for_input(words):
         return " ".join(words)
     text = read_prompt(words)
     if text is None:

@@ -25,7 +25,11 @@ from edge.state import state_folder, write_state
 from models.errors import EdgeError, UsageError
 from models.gguf_file import read_gguf_header
 
-PACKAGES = ("llama-cpp-python", "onnxruntime", "tokenizers", "numpy", "huggingface-hub", "typer")
+PACKAGES = (  # each with what may stand in its place
+    ("llama-cpp-python",),
+    ("onnxruntime", "onnxruntime-gpu"),
+    *(("tokenizers",), ("numpy",), ("huggingface-hub",), ("typer",)),
+)
 PROBE_NAME = "doctor.json"
 MEBIBYTE = 2**20
 DEADLINE_S = 3.0  # an example of one
@@ -135,12 +139,17 @@ def _machine() -> Facts:
 
 def _packages() -> Facts:
     facts: Facts = {"edge-think": __version__}
-    for name in PACKAGES:
-        try:
-            facts[name] = version(name)
-        except PackageNotFoundError:
-            facts[name] = "not installed"
+    for name, *others in PACKAGES:
+        found = {each: version(each) for each in (name, *others) if _is_installed(each)}
+        facts |= found or {name: "not installed"}
     return facts
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return bool(version(package))
+    except PackageNotFoundError:
+        return False
 
 
 def _state() -> Facts:

@@ -159,15 +159,22 @@ def stopped_by_interrupt(running: RunningAnswer, *, thinking_first: bool = False
         signal.signal(signal.SIGINT, previous)
 
 
+def asks_for_input(words: Sequence[str]) -> bool:
+    """Whether the last word is ``-``; anywhere else it is a minus."""
+    return bool(words) and words[-1] == "-"
+
+
 def read_prompt(words: Sequence[str]) -> str | None:
     """The prompt: the words of the command line, then what is piped in. None: nobody piped, so a person may type.
 
-    A word ``-`` asks for standard input. Raises PromptError for an empty prompt and for input that is not UTF-8.
+    A last word ``-`` asks for standard input, whose last line end is no part of the prompt. Raises PromptError for an
+    empty prompt and for input that is not UTF-8.
     """
-    said = " ".join(word for word in words if word != "-")
-    if sys.stdin is not None and sys.stdin.isatty() and "-" not in words:
+    asks = asks_for_input(words)
+    said = " ".join(words[:-1] if asks else words)
+    if sys.stdin is not None and sys.stdin.isatty() and not asks:
         return said if words else None
-    piped = _read_pipe(is_optional=bool(said.strip()) and "-" not in words)
+    piped = _read_pipe(is_optional=bool(said.strip()) and not asks).rstrip("\r\n")
     prompt = "\n\n".join(text for text in (said, piped) if text.strip())
     if not prompt.strip():
         raise PromptError("The prompt is empty: write a question after the command, or pipe one in.")

@@ -59,10 +59,21 @@ def test_odd_lines_of_a_file_have_a_decision(tmp_path: Path, capsys: pytest.Capt
 def test_a_prompt_may_be_piped_in(
     arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As into edge-chat."""
-    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"Prove Fermat's little theorem by induction.")))
+    """As into edge-chat; the line end that ``echo`` adds is no part of it, and would change the chance."""
+    prompt = "Tom has 12 apples and buys 12 more. How many apples does he have?"
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(f"{prompt}\n".encode())))
     assert edge("route", "--json", *arguments) == 0
-    assert json.loads(capsys.readouterr().out)["think"]
+    assert edge("route", "--json", prompt) == 0
+    piped, said = map(json.loads, capsys.readouterr().out.splitlines())
+    assert piped["probability"] == said["probability"]
+
+
+def test_a_minus_is_no_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+    """Standard input is not read, which pytest would not let happen."""
+    assert edge("route", "--json", *["what", "is", "5", "-", "3"]) == 0
+    assert edge("route", "--json", "what is 5 - 3") == 0
+    words, whole = map(json.loads, capsys.readouterr().out.splitlines())
+    assert words["probability"] == whole["probability"]
 
 
 @pytest.mark.parametrize("arguments", [(), ("--jsonl", "a.jsonl", "hello"), ("--jsonl", "no/such/file")])

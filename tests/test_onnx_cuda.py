@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 from tiny_checkpoints import write_tiny_checkpoint
 
-from edge.backends import npu_device, self_test
+from edge.backends import npu_device, npu_session, self_test
 from edge.backends.base import BackendOptions, open_backend
 from edge.backends.onnx_cuda import CUDA
 from models.errors import BackendError
@@ -18,7 +19,7 @@ from quantize.recipe import QuantRecipe
 
 pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
-PROVIDER = "CUDAExecutionProvider"
+PROVIDER, LIBRARY = "CUDAExecutionProvider", "capi/libonnxruntime_providers_cuda.so"
 needs_no_cuda = pytest.mark.skipif(PROVIDER in onnxruntime.get_available_providers(), reason="this one has CUDA")
 
 
@@ -37,22 +38,29 @@ def test_a_runtime_without_cuda_names_the_command(plain_path: Path) -> None:
         open_backend("onnx_cuda", plain_path, BackendOptions())
 
 
-@needs_no_cuda
-def test_the_trial_is_in_a_process_of_its_own(plain_path: Path) -> None:
-    assert self_test.run_child(plain_path, "normal", "onnx_cuda") != self_test.PASSED
+def test_the_trial_is_of_this_device(plain_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first load, which may die, has to be in the child, not in whoever chats."""
+    tried: list[Any] = []
+    monkeypatch.setattr(npu_session, "try_out", lambda path, device: tried.append((path, device)))
+    self_test.TRIALS["onnx_cuda"].evaluate(plain_path, "normal")
+    assert tried == [(plain_path, CUDA)]
 
 
 class Runtime:
-    """ONNX Runtime with CUDA, as far as options go; ``devices`` are the names of their providers."""
+    """ONNX Runtime for GPUs, as far as options go: it offers ``devices`` once their provider is registered."""
 
     def __init__(self, *devices: str) -> None:
         self.devices, self.told = devices, []
 
-    def get_available_providers(self) -> list[str]:
-        return [PROVIDER]
+    def preload_dlls(self) -> None:
+        print("Failed to load libcudnn.so.9")
+
+    def register_execution_provider_library(self, provider: str, path: str) -> None:
+        self.told.append((provider, Path(path).name))
 
     def get_ep_devices(self) -> list[Any]:
-        return [SimpleNamespace(ep_name=name, ep_metadata={}) for name in self.devices]
+        names = self.devices if any(PROVIDER in each for each in self.told) else ()
+        return [SimpleNamespace(ep_name=name, ep_metadata={}) for name in ("CPUExecutionProvider", *names)]
 
     def SessionOptions(self) -> Any:  # the library's name
         def add(devices: list[Any], options: dict[str, str]) -> None:
@@ -64,15 +72,51 @@ class Runtime:
         return SimpleNamespace(add_provider_for_devices=add, add_session_config_entry=configure)
 
 
-def test_the_first_gpu_is_taken_and_nothing_runs_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    runtime = Runtime("CPUExecutionProvider", PROVIDER, PROVIDER)
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder of onnxruntime-gpu in place of the installed one."""
+    library = tmp_path / LIBRARY
+    library.parent.mkdir()
+    library.touch()
+    spec = SimpleNamespace(submodule_search_locations=[str(tmp_path)])
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: spec)
+    npu_device.register_once.cache_clear()
+    yield library
+    npu_device.register_once.cache_clear()
+
+
+def test_the_first_gpu_is_taken_and_nothing_runs_elsewhere(
+    package: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The package knows CUDA and offers no GPU before it is told where its own library lies."""
+    runtime = Runtime(PROVIDER, PROVIDER)
     monkeypatch.setattr(npu_device, "load_runtime", lambda: runtime)
-    CUDA.session_options(1)
+    for _ in range(2):
+        CUDA.session_options(1)
+    assert runtime.told.count((PROVIDER, package.name)) == 1
     assert ("session.disable_cpu_ep_fallback", "1") in runtime.told
     assert ([PROVIDER], {"use_tf32": "0"}) in runtime.told
+    assert not capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("package")
 def test_cuda_without_a_gpu_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(npu_device, "load_runtime", lambda: Runtime("CPUExecutionProvider"))
-    with pytest.raises(BackendError, match=r"^CUDAExecutionProvider finds no device of the kind asked for here; use"):
+    runtime = Runtime()
+    monkeypatch.setattr(npu_device, "load_runtime", lambda: runtime)
+    for _ in range(2):
+        with pytest.raises(BackendError, match=r"^CUDAExecutionProvider finds no device of the kind asked for here"):
+            CUDA.session_options(1)
+
+
+@pytest.mark.usefixtures("package")
+def test_a_missing_driver_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What onnxruntime-gpu says where there is no driver."""
+
+    def fail(*_: str) -> None:
+        raise RuntimeError("Failed to load library: libcuda.so.1: cannot open shared object file")
+
+    runtime = Runtime()
+    monkeypatch.setattr(runtime, "register_execution_provider_library", fail)
+    monkeypatch.setattr(npu_device, "load_runtime", lambda: runtime)
+    with pytest.raises(BackendError, match=r"cannot be loaded \(.*libcuda.so.1.*\): its driver is missing, or"):
         CUDA.session_options(1)

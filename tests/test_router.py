@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.chat_types import Message
-from edge.think.prompt_features import NUM_COUNTS, featurize, word_groups
+from edge.think.prompt_features import END_TOKENS, NUM_COUNTS, SMOOTHING, featurize, stride, word_groups
 from edge.think.prompt_tokens import CLASSES, LONGEST_BYTES, tokenize
 from edge.think.prompt_view import WHOLE, view
 from edge.think.prompt_words import WORD_GROUPS, lexicon
@@ -102,6 +102,19 @@ def test_odd_texts_have_a_decision(text: str) -> None:
     assert np.isfinite(featurize(text).counts).all()
     assert featurize(text).counts.shape == (NUM_COUNTS,)
     assert route(text).reasons
+
+
+@pytest.mark.parametrize("num_tokens", [5, 30, 100, 300])
+def test_words_are_summed_up_exactly(num_tokens: int) -> None:
+    """Sums that depend on their order are others on another processor, and so are decisions at a cut."""
+    codes = RouterWeights.load().codes
+    assert (codes == np.round(codes)).all() and np.abs(codes).max() <= 127
+    text = " ".join(f"word{place}" for place in range(num_tokens // 2))  # two tokens each
+    ids, whole = featurize(text).ids, codes.astype(np.int64)
+    parts = (ids[:, :: stride(ids.shape[1])], ids[:, :END_TOKENS], ids[:, -END_TOKENS:])
+    steps = RouterWeights.load().steps.astype(np.float64)
+    expected = [whole[part].sum((0, 1)) * (steps / (part.shape[1] + SMOOTHING)) for part in parts]
+    assert default_router().text_inputs(text)[NUM_COUNTS:].tolist() == np.concatenate(expected).tolist()
 
 
 def test_a_long_prompt_costs_what_its_parts_cost() -> None:

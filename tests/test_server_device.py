@@ -156,6 +156,17 @@ def test_best_effort_is_answered_where_the_device_is_slower_than_ever(monkeypatc
     assert answer.finish_reason == "length"
 
 
+def test_best_effort_gives_way_to_who_was_promised_something() -> None:
+    """Asking for it would else be a way around the server's own deadline, at the cost of everybody else."""
+    with device_of(slow_engine(step_s=0.02), deadline_s=2.0) as (device, _):
+        asyncio.run(answers(device, *[ask()] * 3))  # the device learns that answers are short
+        endless = ask(replace(OFF, max_tokens=None), deadline_s=1e-5, is_best_effort=True)
+        late, *timed = asyncio.run(answers(device, endless, *[ask(deadline_s=1.0)] * 5, pause_s=0.4))
+    assert isinstance(late, Answer) and (late.finish_reason, late.has_answer) == ("deadline", True)
+    assert all(isinstance(each, Answer) and each.finish_reason == "length" for each in timed)
+    assert late.timings.total_s < 2.5
+
+
 def test_a_full_queue_refuses() -> None:
     with device_of(slow_engine(step_s=0.01), queue_limit=1) as (device, _):
         results = asyncio.run(answers(device, *[ask()] * 3, pause_s=0.01))

@@ -113,7 +113,7 @@ class Backend(ABC):
 LLAMA_CPP_REQUIREMENT = "llama-cpp-python>=0.3.36,<0.3.37"  # as in pyproject.toml
 ONNX_REQUIREMENT = "onnxruntime>=1.31,<2"
 OPENVINO_REQUIREMENT = "onnxruntime-ep-openvino>=1.8,<2"
-ONNX_GPU_REQUIREMENT = "onnxruntime-gpu>=1.31,<2"
+ONNX_GPU_REQUIREMENT = "onnxruntime-gpu[cuda,cudnn]>=1.31,<2"
 
 
 @dataclass(frozen=True, slots=True)

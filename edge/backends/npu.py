@@ -1,7 +1,7 @@
 """Graphs of fixed shapes behind the token-level contract, on whatever device takes them whole.
 
-Knows: what the contract asks, and that a call holds a chunk or one token. Does not know: text, or any device; ``qnn``
-and ``openvino`` are the same class with theirs.
+Knows: what the contract asks, and that a call holds a chunk or one token. Does not know: text, or any device; ``qnn``,
+``openvino`` and ``onnx_cuda`` are the same class with theirs.
 
 The cache lies in our memory, so that cutting back is a smaller number and nothing else. A chunk that has begun cannot
 be stopped.

@@ -7,26 +7,25 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from edge.backends.onnx_session import CPU_PROVIDER, SILENT, first_line, load_runtime, runtime_errors
 from models.errors import BackendError
 
-RUNTIME_MODULE = "onnxruntime"
-
 
 @dataclass(frozen=True, slots=True)
 class NpuDevice:
-    """A provider: its name, the Python module that brings its library, and the command that installs both.
-
-    ONNX Runtime's own module brings a provider that is built into it, or is not, as the package goes.
+    """A provider: its name, the Python module that brings its library, and the command that installs what is missing.
 
     ``is_chosen`` picks among the devices that the provider offers, from their metadata; ``options`` are what the
     provider is told for a number of threads, asked for when a model is opened (both may raise UsageError or
-    BackendError).
+    BackendError). ``library`` is where the module has it, None: the module says so itself, as a plugin's does.
     """
 
     provider: str
@@ -34,9 +33,10 @@ class NpuDevice:
     install: str
     is_chosen: Callable[[Mapping[str, str]], bool]
     options: Callable[[int], dict[str, str]]
+    library: str | None = None
 
     def package_folder(self) -> Path:
-        """Where the plugin is installed, found without loading it. Raises BackendError where it is not."""
+        """Where the module is installed, found without loading it. Raises BackendError where it is not."""
         spec = importlib.util.find_spec(self.module)
         if spec is None or not spec.submodule_search_locations:
             raise BackendError(f"{self.module} is not installed; run: {self.install}")
@@ -62,21 +62,31 @@ class NpuDevice:
         return options
 
     def _register(self) -> None:
-        """Once in a process: a second registration is an error."""
-        self.package_folder()
-        if self.module == RUNTIME_MODULE:
-            if self.provider not in load_runtime().get_available_providers():
-                raise BackendError(f"The installed ONNX Runtime has no {self.provider}; run: {self.install}")
-            return
+        """Raises BackendError where the library is missing or cannot be loaded."""
+        folder, runtime = self.package_folder(), load_runtime()
+        if self.library is not None and not (folder / self.library).is_file():
+            raise BackendError(f"The installed {self.module} has no {self.provider}; run: {self.install}")
         broken: tuple[type[Exception], ...] = (ImportError, AttributeError, OSError, *runtime_errors())
         try:
-            library_path = str(import_module(self.module).get_library_path())
-            if not any(device.ep_name == self.provider for device in load_runtime().get_ep_devices()):
-                load_runtime().register_execution_provider_library(self.provider, library_path)
+            if self.library is None:
+                library_path = str(import_module(self.module).get_library_path())
+            else:
+                library_path = str(folder / self.library)
+                with redirect_stdout(StringIO()):  # what other packages bring for it; it prints what it does not find
+                    runtime.preload_dlls()
+            if not any(device.ep_name == self.provider for device in runtime.get_ep_devices()):  # by somebody else
+                register_once(self.provider, library_path)
         except broken as exc:
             raise BackendError(
-                f"{self.module} cannot be loaded ({first_line(exc)}); install it again with: {self.install}"
+                f"{self.provider} cannot be loaded ({first_line(exc)}): its driver is missing, or a library; install "
+                f"the driver, or the library with: {self.install}"
             ) from exc
+
+
+@cache
+def register_once(provider: str, library_path: str) -> None:
+    """Make ``provider`` known to ONNX Runtime, for which a second time in a process is an error; raises its errors."""
+    load_runtime().register_execution_provider_library(provider, library_path)
 
 
 def plain_options(num_threads: int) -> Any:

@@ -11,11 +11,12 @@ from __future__ import annotations
 from edge.backends import self_test
 from edge.backends.base import BACKENDS
 from edge.backends.npu import NpuBackend
-from edge.backends.npu_device import RUNTIME_MODULE, NpuDevice
+from edge.backends.npu_device import NpuDevice
 
 CUDA = NpuDevice(
     provider="CUDAExecutionProvider",
-    module=RUNTIME_MODULE,
+    module="onnxruntime",
+    library="capi/libonnxruntime_providers_cuda.so",  # built into onnxruntime-gpu, which does not register it
     install=BACKENDS["onnx_cuda"].install,
     is_chosen=lambda _metadata: True,
     options=lambda _num_threads: {"use_tf32": "0"},  # 10 bits of mantissa would be another model

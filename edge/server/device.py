@@ -228,8 +228,11 @@ class Device:
         assert self._running is not None
         running_now = self._running
         try:
-            if self._clock() >= ticket.last_s:
-                raise passed(self._clock() - ticket.asked_at_s)
+            now_s = self._clock()
+            if now_s >= ticket.last_s:
+                raise passed(now_s - ticket.asked_at_s)
+            if ticket.may_be_late:
+                ticket.grant(max(ticket.due_s, now_s + self._deadline_s))
             self.caches.make_ready(ticket.prompt)
             running = self.engine.stream(ticket.ask.messages, self._planned(ticket), asked_at_s=ticket.asked_at_s)
             ticket.begin(running)
@@ -286,11 +289,12 @@ class Device:
         """Keep the books of the answer under way; close its thinking, or end it, where time runs out."""
         running.hear(event)
         ticket, now_s = running.ticket, self._clock()
+        end_s = now_s + running.left_s(now_s)
         if not running.is_thinking:
-            if now_s > ticket.limit_s:
+            gives_way = now_s > ticket.due_s and running.num_pieces > 0 and end_s > self._latest_free_s()
+            if now_s > ticket.limit_s or gives_way:
                 ticket.cut()
             return
-        end_s = now_s + running.left_s(now_s)
         if len(self._queue) and end_s > self._latest_free_s():
             ticket.close_thinking(OTHERS_WAIT)
         elif end_s > ticket.limit_s:

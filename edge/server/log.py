@@ -64,7 +64,7 @@ class Log:
                 self._is_closing = True
                 self._changed.set()
                 thread.join(CLOSING_S)  # a reader of standard error that has stopped must not hold up the end
-                self._is_closing = False
+                self._is_closing = thread.is_alive()  # then it still ends, and no other writes beside it
 
     def _begin(self) -> None:
         with self._lock:

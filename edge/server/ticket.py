@@ -22,7 +22,7 @@ from edge.server.refusal import Refusal
 
 class Ticket:
     """``bell`` is of the client's event loop; ``asked_at_s``, ``due_s`` and ``last_s`` are readings of the device's
-    clock. ``last_s`` is when nobody wants the answer any more (None: when it is due).
+    clock. ``last_s`` is when nobody wants the answer any more (None: when it is due), or when a late one is ended.
     """
 
     def __init__(
@@ -57,6 +57,15 @@ class Ticket:
         self._bell = bell
         self._is_filled = asyncio.Event()
         self._is_called = False
+
+    @property
+    def may_be_late(self) -> bool:
+        """Whether an answer is wanted after it was due, too."""
+        return self.last_s > self.due_s
+
+    def grant(self, last_s: float) -> None:
+        """A late answer begins now, and is ended at ``last_s``."""
+        self.last_s = self.limit_s = last_s
 
     def begin(self, running: RunningAnswer) -> None:
         """The device begins with ``running``; what was asked for while the request waited holds for it."""

@@ -108,7 +108,8 @@ class Router:
         self._last = None if last is None else (last.weights.astype(np.float64), last.bias)
         # By the number of pooled tokens: what a sum of codes is worth, for the whole, the head and the tail.
         sizes = ((whole, end, end) for whole in range(POOLED_TOKENS + 1) for end in (min(whole, END_TOKENS),))
-        self._worth = [np.concatenate([weights.steps / (size + SMOOTHING) for size in three]) for three in sizes]
+        steps = weights.steps.astype(np.float64)
+        self._worth = [np.concatenate([steps / (size + SMOOTHING) for size in three]) for three in sizes]
         self.cuts = cuts or CutPoints()
 
     def with_layer(self, last: LastLayer, cuts: CutPoints) -> Router:
