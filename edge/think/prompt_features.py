@@ -5,7 +5,8 @@ Knows: tokens, signs, word groups, where in the prompt they stand. Does not know
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ POOLED_TOKENS = 128  # of the whole, evenly spread
 NUM_POOLS = 3  # the whole, the head, the tail
 SMOOTHING = 4.0  # tokens added to the number that a pool's sum is divided by
 NUM_GROUPS = len(WORD_GROUPS) + 1
+MOST_GROUPS = 32
 SIGNS: dict[str, str] = {
     "numbers": "0123456789",
     "words": "abcdefghijklmnopqrstuvwxyz",
@@ -53,30 +55,32 @@ def _sign_table() -> NDArray[np.uint8]:
 
 
 def _word_slots() -> tuple[NDArray[np.uint64], NDArray[np.uint8]]:
-    """By id: the whole hash of the word there, and its group."""
+    """By id: the whole hash of the word there, and its group, above it what is more the more tokens it has."""
     words = lexicon()
     text = ("\n".join(words) + "\n").encode()
     tokens = tokenize(text)
     ends = np.searchsorted(tokens.starts, np.flatnonzero(np.frombuffer(text, np.uint8) == ord("\n")))
     starts = np.concatenate([[0], ends[:-1]])
-    found = tokens.hashes[np.minimum(ends - starts, 3) - 1, starts]
+    lengths = np.minimum(ends - starts, 3) - 1
+    found = tokens.hashes[lengths, starts]
     whole, groups = np.zeros(1 << HASH_BITS, np.uint64), np.zeros(1 << HASH_BITS, np.uint8)
     slots = found >> np.uint64(64 - HASH_BITS)
-    whole[slots], groups[slots] = found, list(words.values())
+    whole[slots], groups[slots] = found, np.array(list(words.values())) + lengths * MOST_GROUPS
     return whole, groups
 
 
 _FOLLOW_UP = list(WORD_GROUPS).index("follow-up") + 1
 _SIGN_TABLE = _sign_table()
-_WHOLE, _HEAD, _TAIL = (
-    np.uint8(NUM_SIGNS + 1 + place * NUM_GROUPS) for place in range(3)
-)  # where each one's count begins
+# Where the groups of each begin behind the signs, in one count of all; and what of it goes into the features.
+_WHOLE, _HEAD, _TAIL = (np.array(NUM_SIGNS + 1 + place * NUM_GROUPS, np.uint8) for place in range(3))
 _NUM_MARKS = NUM_SIGNS + 1 + 3 * NUM_GROUPS
+_GROUP_MARKS = [int(first) + group for first in (_WHOLE, _HEAD, _TAIL) for group in range(1, NUM_GROUPS)]
+_MARKS = np.array([0, 0, 0, *range(NUM_SIGNS), *range(NUM_SIGNS), *_GROUP_MARKS])
+_GROUP_BITS = np.array(MOST_GROUPS - 1, np.uint8)
 _WORD_HASHES, _WORD_GROUPS = _word_slots()
 
 
-@dataclass(frozen=True, slots=True)
-class Features:
+class Features(NamedTuple):
     """``ids`` ``(4, n)`` of ``n`` tokens, ``counts`` ``(NUM_COUNTS,)``, ``groups`` ``(n,)`` of words."""
 
     ids: NDArray[np.int64]
@@ -109,15 +113,13 @@ def stride(num_tokens: int) -> int:
 def word_groups(tokens: Tokens) -> NDArray[np.uint8]:
     """``(n,)``: the group of the word of one to three tokens that begins at each token, the longest one; 0 is none."""
     slots = tokens.ids[:3]
-    one, two, three = _WORD_GROUPS.take(slots) * (_WORD_HASHES.take(slots) == tokens.hashes)
-    longest: NDArray[np.uint8] = np.where(three, three, np.where(two, two, one))
+    found = _WORD_GROUPS.take(slots) * (_WORD_HASHES.take(slots) == tokens.hashes)
+    longest: NDArray[np.uint8] = np.maximum.reduce(found) & _GROUP_BITS
     return longest
 
 
 def _count(tokens: Tokens, groups: NDArray[np.uint8], num_chars: int, num_lines: int) -> NDArray[np.float64]:
     num_tokens = len(tokens.starts)
-    counts = np.zeros(NUM_COUNTS)
-    counts[0], counts[1], counts[2] = num_chars, num_tokens, num_lines
     # Signs, and the groups of the whole, of the head and of the tail, side by side, so that one count does.
     marked = np.concatenate(
         (
@@ -128,9 +130,7 @@ def _count(tokens: Tokens, groups: NDArray[np.uint8], num_chars: int, num_lines:
         )
     )
     found = np.bincount(marked, minlength=_NUM_MARKS)
-    signs = found[:NUM_SIGNS]
-    counts[3 : 3 + NUM_SIGNS] = signs
-    counts[3 + 2 * NUM_SIGNS :].reshape(3, NUM_GROUPS - 1)[...] = found[NUM_SIGNS + 1 :].reshape(3, NUM_GROUPS)[:, 1:]
-    np.log1p(counts, out=counts)
-    counts[3 + NUM_SIGNS : 3 + 2 * NUM_SIGNS] = signs * (1.0 / (num_tokens + 4.0))
+    counts = np.log1p(found.take(_MARKS))
+    counts[0], counts[1], counts[2] = math.log1p(num_chars), math.log1p(num_tokens), math.log1p(num_lines)
+    counts[3 + NUM_SIGNS : 3 + 2 * NUM_SIGNS] = found[:NUM_SIGNS] / (num_tokens + 4.0)
     return counts

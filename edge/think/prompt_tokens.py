@@ -8,25 +8,31 @@ numbers, whose odd base has an inverse), so that any stretch of the text is hash
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-U64 = np.uint64
+U64: np.dtype[np.uint64] = np.dtype(np.uint64)
+_PAIR, _BYTE, _ID = np.dtype("<u2"), np.dtype(np.uint8), np.dtype(np.int64)
 HASH_BITS = 16  # of an id
 IDS = 4  # ids of each token: itself, its first letters, with the next one, with the next two
 STEM_BYTES = 5
 LONGEST_BYTES = 16_384
 
-_BASE, _MIX, _SECOND, _THIRD, _STEM = (
-    U64(0x9E3779B97F4A7C15),
-    U64(0xD6E8FEB86659FD93),
-    U64(0xA0761D6478BD642F),
-    U64(0xE7037ED1A0B428DB),
-    U64(0x8EBC6AF09C88C6E3),
+# Arrays of no dimension, which numpy takes as they are; a number has to become one in every call.
+_BASE, _MIX, _SECOND, _THIRD, _STEM, _SHIFT = (
+    np.array(number, U64)
+    for number in (
+        0x9E3779B97F4A7C15,
+        0xD6E8FEB86659FD93,
+        0xA0761D6478BD642F,
+        0xE7037ED1A0B428DB,
+        0x8EBC6AF09C88C6E3,
+        64 - HASH_BITS,
+    )
 )
-_SHIFT = U64(64 - HASH_BITS)
+_STEM_BYTES = np.array(STEM_BYTES)
 _NOTHING, _LETTER, _DIGIT, _SIGN, _LEAD, _INSIDE = range(6)
 
 
@@ -50,8 +56,8 @@ def _byte_values() -> NDArray[np.uint64]:
     """A random number for each byte: letters without case, one for all digits, none for what separates words."""
     values = (np.arange(1, 257, dtype=U64) * _BASE) ^ _SECOND  # SplitMix64 (Steele et al. 2014)
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        values = (values ^ (values >> U64(shift))) * U64(factor)
-    values ^= values >> U64(31)
+        values = (values ^ (values >> np.uint64(shift))) * np.uint64(factor)
+    values ^= values >> np.uint64(31)
     values[65:91] = values[97:123]
     values[48:58] = values[48]
     values[CLASSES == _NOTHING] = 0
@@ -73,8 +79,7 @@ _POWERS = _powers(int(_BASE))
 _INVERSES = _powers(pow(int(_BASE), -1, 2**64))[1:] * _MIX  # by where a token begins: one byte stands before the text
 
 
-@dataclass(frozen=True, slots=True)
-class Tokens:
+class Tokens(NamedTuple):
     """``hashes`` ``(3, n) uint64``: each token, with the next, with the next two; ``ids`` ``(4, n)``, below 65,536.
 
     ``starts`` ``(n,)`` are byte positions, ``leads`` ``(n,) uint8`` the bytes there.
@@ -92,9 +97,9 @@ def tokenize(text: bytes) -> Tokens:
     What surrounds the text saves steps, each of which costs more than its few numbers: a byte that is worth nothing has
     a sum before each byte of the text, and a sign is where the last token ends.
     """
-    text = b"\n%b." % text[:LONGEST_BYTES]
-    codes = np.frombuffer(text, np.uint8)
-    pairs = np.ndarray(len(text) - 1, "<u2", text, strides=(1,))
+    text = b"\n" + text[:LONGEST_BYTES] + b"."
+    codes = np.frombuffer(text, _BYTE)
+    pairs = np.ndarray(len(text) - 1, _PAIR, text, strides=(1,))
     bounds = _STARTS.take(pairs).nonzero()[0]
     starts, ends = bounds[:-1], bounds[1:]
     count = len(starts)
@@ -107,6 +112,6 @@ def tokenize(text: bytes) -> Tokens:
     np.multiply(at_bounds[1:] - at_start, inverses, out=words[:count])
     np.multiply(words[:count] + words[1:-1] * _SECOND, _MIX, out=pairs_of[:count])
     np.multiply(pairs_of[:count] + words[2:] * _THIRD, _MIX, out=triples[:count])
-    np.multiply((sums.take(np.minimum(starts + STEM_BYTES, ends)) - at_start) * inverses, _STEM, out=stems[:count])
+    np.multiply((sums.take(np.minimum(starts + _STEM_BYTES, ends)) - at_start) * inverses, _STEM, out=stems[:count])
     hashes = hashes[:, :count]
-    return Tokens(hashes[:3], (hashes >> _SHIFT).view(np.int64), starts, codes[1:].take(starts))
+    return Tokens(hashes[:3], (hashes >> _SHIFT).view(_ID), starts, codes[1:].take(starts))

@@ -5,15 +5,14 @@ Knows: characters and bytes. Does not know: words, messages, or what is decided.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 WHOLE = 2400  # characters; a longer prompt is looked at in parts
 END = 800  # characters of each end
 WINDOWS, WINDOW = 4, 200  # between the ends, evenly spread, characters each
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(NamedTuple):
     """``text`` is what is looked at, as UTF-8 with what cannot be encoded replaced; ``num_chars`` counts the prompt."""
 
     text: bytes

@@ -22,6 +22,7 @@ from edge.think.router_weights import LEAST_LOGIT, NUM_INPUTS, NUM_KINDS, WIDTH,
 if TYPE_CHECKING:
     from edge.chat_types import Message
 
+LOOKED_UP_WHOLE = 2 * POOLED_TOKENS  # tokens; of more than those in three pools a look-up costs more than it saves
 _ONES = np.ones(POOLED_TOKENS * IDS, np.float32)
 
 Choice = Literal["direct", "unsure", "short", "think"]
@@ -137,18 +138,19 @@ class Router:
     def _score(self, features: Features) -> tuple[float, tuple[float, ...]]:
         """The score and the chances of the kinds; the one-prompt form of ``RouterWeights.mix``."""
         inputs = self._inputs(features)
-        outputs = inputs @ self._layer
+        outputs = np.dot(inputs, self._layer)
         outputs += self._bias
         numbers = outputs.tolist()  # of so few, Python is done before numpy has begun
-        kinds, wrong = numbers[:NUM_KINDS], numbers[NUM_KINDS:]
-        largest = max(kinds)
-        powers = [math.exp(kind - largest) for kind in kinds]
+        largest = max(numbers[:NUM_KINDS])
+        powers = [math.exp(kind - largest) for kind in numbers[:NUM_KINDS]]
         scale = 1.0 / sum(powers)
         chances = tuple([power * scale for power in powers])
         if self._last is not None:
             weights, bias = self._last
-            return _chance(float(inputs @ weights) + bias), chances
-        return sum([chance * _chance(logit) for chance, logit in zip(chances, wrong, strict=True)]), chances
+            return _chance(float(np.dot(inputs, weights)) + bias), chances
+        return sum(
+            [chance * _chance(logit) for chance, logit in zip(chances, numbers[NUM_KINDS:], strict=True)]
+        ), chances
 
     def _inputs(self, features: Features) -> NDArray[np.float64]:
         """Counts, then the words of the whole, of the head and of the tail, each summed up over its length."""
@@ -166,12 +168,12 @@ class Router:
         """Codes of words, ``(m, WIDTH)``, that sum up to the whole, to the head and to the tail."""
         count = ids.shape[1]
         step = stride(count)
-        if step > 1:
+        if count > LOOKED_UP_WHOLE:
             parts = (ids[:, ::step], ids[:, :END_TOKENS], ids[:, -END_TOKENS:])
             return [self._codes.take(part.ravel(), axis=0) for part in parts]
         rows = self._codes.take(ids.ravel(), axis=0).reshape(IDS, count * WIDTH)
         tokens = (_ONES[:IDS] @ rows).reshape(count, WIDTH)  # each looked up once: head and tail are in the whole
-        return [tokens, tokens[:END_TOKENS], tokens[-END_TOKENS:]]
+        return [tokens[::step], tokens[:END_TOKENS], tokens[-END_TOKENS:]]
 
     def _earlier(self, history: Sequence[Message]) -> float:
         """The score of the last message of the user in ``history``."""
@@ -180,7 +182,7 @@ class Router:
 
 
 def _chance(logit: float) -> float:
-    return 1.0 / (1.0 + math.exp(-max(logit, LEAST_LOGIT)))
+    return 1.0 / (1.0 + math.exp(-logit if logit > LEAST_LOGIT else -LEAST_LOGIT))
 
 
 def _last_message(messages: Sequence[Message]) -> tuple[str, Sequence[Message]]:
