@@ -5,7 +5,7 @@ Knows: tokens, signs, word groups, where in the prompt they stand. Does not know
 
 from __future__ import annotations
 
-import math
+from math import log1p
 from typing import NamedTuple
 
 import numpy as np
@@ -131,6 +131,6 @@ def _count(tokens: Tokens, groups: NDArray[np.uint8], num_chars: int, num_lines:
     )
     found = np.bincount(marked, minlength=_NUM_MARKS)
     counts = np.log1p(found.take(_MARKS))
-    counts[0], counts[1], counts[2] = math.log1p(num_chars), math.log1p(num_tokens), math.log1p(num_lines)
+    counts[0], counts[1], counts[2] = log1p(num_chars), log1p(num_tokens), log1p(num_lines)
     counts[3 + NUM_SIGNS : 3 + 2 * NUM_SIGNS] = found[:NUM_SIGNS] / (num_tokens + 4.0)
     return counts

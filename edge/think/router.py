@@ -6,24 +6,23 @@ the weights are read. Does not know: the model that will answer, deadlines, or w
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
+from math import exp
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.think.prompt_features import END_TOKENS, NUM_POOLS, POOLED_TOKENS, SMOOTHING, Features, featurize, stride
+from edge.think.prompt_features import END_TOKENS, POOLED_TOKENS, SMOOTHING, Features, featurize, stride
 from edge.think.prompt_tokens import IDS
-from edge.think.router_weights import LEAST_LOGIT, NUM_INPUTS, NUM_KINDS, WIDTH, Floats, RouterWeights
+from edge.think.router_weights import LEAST_LOGIT, NUM_INPUTS, NUM_KINDS, Floats, RouterWeights
 
 if TYPE_CHECKING:
     from edge.chat_types import Message
 
-LOOKED_UP_WHOLE = 2 * POOLED_TOKENS  # tokens; of more than those in three pools a look-up costs more than it saves
-_ONES = np.ones(POOLED_TOKENS * IDS, np.float32)
+LOOKED_UP_WHOLE = 2 * POOLED_TOKENS  # tokens; of more, those that are in no pool are not looked up
 
 Choice = Literal["direct", "unsure", "short", "think"]
 
@@ -105,8 +104,8 @@ class Router:
     def __init__(self, weights: RouterWeights, cuts: CutPoints | None = None, last: LastLayer | None = None) -> None:
         self._weights = weights
         self._codes = weights.codes
-        self._layer, self._bias = weights.layer.astype(np.float64), weights.bias.astype(np.float64)
-        self._last = None if last is None else (last.weights.astype(np.float64), last.bias)
+        self._layer = np.vstack([weights.layer, weights.bias]).astype(np.float64)  # the last input is always 1
+        self._last = None if last is None else np.append(last.weights.astype(np.float64), last.bias)
         # By the number of pooled tokens: what a sum of codes is worth, for the whole, the head and the tail.
         sizes = ((whole, end, end) for whole in range(POOLED_TOKENS + 1) for end in (min(whole, END_TOKENS),))
         steps = weights.steps.astype(np.float64)
@@ -133,47 +132,36 @@ class Router:
 
     def text_inputs(self, text: str) -> NDArray[np.float64]:
         """What a last layer sees of ``text``, ``(NUM_INPUTS,)``."""
-        return self._inputs(featurize(text))
+        return self._inputs(featurize(text))[:-1]
 
     def _score(self, features: Features) -> tuple[float, tuple[float, ...]]:
         """The score and the chances of the kinds; the one-prompt form of ``RouterWeights.mix``."""
         inputs = self._inputs(features)
-        outputs = np.dot(inputs, self._layer)
-        outputs += self._bias
-        numbers = outputs.tolist()  # of so few, Python is done before numpy has begun
+        numbers = np.dot(inputs, self._layer).tolist()  # of so few, Python is done before numpy has begun
         largest = max(numbers[:NUM_KINDS])
-        powers = [math.exp(kind - largest) for kind in numbers[:NUM_KINDS]]
+        powers = [exp(kind - largest) for kind in numbers[:NUM_KINDS]]
         scale = 1.0 / sum(powers)
         chances = tuple([power * scale for power in powers])
         if self._last is not None:
-            weights, bias = self._last
-            return _chance(float(np.dot(inputs, weights)) + bias), chances
-        return sum(
-            [chance * _chance(logit) for chance, logit in zip(chances, numbers[NUM_KINDS:], strict=True)]
-        ), chances
+            return 1.0 / (1.0 + exp(-max(float(np.dot(inputs, self._last)), LEAST_LOGIT))), chances
+        odds = [exp(-logit if logit > LEAST_LOGIT else -LEAST_LOGIT) for logit in numbers[NUM_KINDS:]]
+        return sum([chance / (1.0 + each) for chance, each in zip(chances, odds, strict=True)]), chances
 
     def _inputs(self, features: Features) -> NDArray[np.float64]:
-        """Counts, then the words of the whole, of the head and of the tail, each summed up over its length."""
-        pools, start = self._pools(features.ids), len(features.counts)
-        sums = np.empty(NUM_POOLS * WIDTH, np.float32)
-        for place, rows in enumerate(pools):
-            np.dot(_ONES[: len(rows)], rows, out=sums[place * WIDTH : (place + 1) * WIDTH])  # quicker than a sum
-        inputs = np.empty(NUM_INPUTS)
-        inputs[:start] = features.counts
-        count = features.ids.shape[1]
-        np.multiply(sums, self._worth[-(-count // stride(count))], out=inputs[start:])
-        return inputs
-
-    def _pools(self, ids: NDArray[np.int64]) -> list[Floats]:
-        """Codes of words, ``(m, WIDTH)``, that sum up to the whole, to the head and to the tail."""
+        """Counts, then the words of the whole, of the head and of the tail, each summed up over its length; then 1."""
+        ids, start = features.ids, len(features.counts)
         count = ids.shape[1]
         step = stride(count)
+        num_pooled, num_joined = -(-count // step), 0
         if count > LOOKED_UP_WHOLE:
-            parts = (ids[:, ::step], ids[:, :END_TOKENS], ids[:, -END_TOKENS:])
-            return [self._codes.take(part.ravel(), axis=0) for part in parts]
-        rows = self._codes.take(ids.ravel(), axis=0).reshape(IDS, count * WIDTH)
-        tokens = (_ONES[:IDS] @ rows).reshape(count, WIDTH)  # each looked up once: head and tail are in the whole
-        return [tokens[::step], tokens[:END_TOKENS], tokens[-END_TOKENS:]]
+            ids = np.concatenate((ids[:, ::step], ids[:, :END_TOKENS], ids[:, -END_TOKENS:]), axis=1)
+            num_joined = num_pooled
+        pools = _pools(ids.shape[1], step, num_joined)
+        sums = np.dot(pools, self._codes.take(ids.ravel(), axis=0))  # quicker than any other sum
+        inputs = np.empty(NUM_INPUTS + 1)
+        inputs[:start], inputs[-1] = features.counts, 1.0
+        np.multiply(sums.ravel(), self._worth[num_pooled], out=inputs[start:-1])
+        return inputs
 
     def _earlier(self, history: Sequence[Message]) -> float:
         """The score of the last message of the user in ``history``."""
@@ -181,8 +169,19 @@ class Router:
         return self._score(featurize(asked[-1]))[0] if asked else 0.0
 
 
-def _chance(logit: float) -> float:
-    return 1.0 / (1.0 + math.exp(-logit if logit > LEAST_LOGIT else -LEAST_LOGIT))
+@lru_cache(maxsize=256)
+def _pools(num_tokens: int, step: int, num_joined: int) -> Floats:
+    """``(3, 4 * num_tokens)``, ones and noughts: which ids of all tokens are in the whole, in the head, in the tail.
+
+    The whole is every ``step``-th token, or the first ``num_joined``, where head and tail stand behind it.
+    """
+    places = np.arange(num_tokens)
+    if num_joined:
+        head, whole = places - num_joined, places < num_joined
+    else:
+        head, whole = places, places % step == 0
+    which = np.stack([whole, (head >= 0) & (head < END_TOKENS), places >= num_tokens - END_TOKENS])
+    return np.tile(which, IDS).astype(np.float32)
 
 
 def _last_message(messages: Sequence[Message]) -> tuple[str, Sequence[Message]]:
