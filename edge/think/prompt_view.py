@@ -5,26 +5,19 @@ Knows: characters and bytes. Does not know: words, messages, or what is decided.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 WHOLE = 2400  # characters; a longer prompt is looked at in parts
 END = 800  # characters of each end
 WINDOWS, WINDOW = 4, 200  # between the ends, evenly spread, characters each
 
 
-class View(NamedTuple):
-    """``text`` is what is looked at, as UTF-8 with what cannot be encoded replaced; ``num_chars`` counts the prompt."""
+def view(prompt: str) -> bytes:
+    """What is looked at of ``prompt``, as UTF-8 with what cannot be encoded replaced.
 
-    text: bytes
-    num_chars: int
-
-
-def view(prompt: str) -> View:
-    """The parts of ``prompt`` that are looked at; time and memory do not grow with a prompt beyond ``WHOLE``."""
-    num_chars = len(prompt)
-    if num_chars > WHOLE:
-        step = (num_chars - 2 * END - WINDOW) / (WINDOWS - 1)
+    Time and memory do not grow with a prompt beyond ``WHOLE``.
+    """
+    if len(prompt) > WHOLE:
+        step = (len(prompt) - 2 * END - WINDOW) / (WINDOWS - 1)
         starts = [END + int(step * place) for place in range(WINDOWS)]
         middle = [prompt[start : start + WINDOW] for start in starts]
         prompt = "\n".join([prompt[:END], *middle, prompt[-END:]])
-    return View(prompt.encode("utf-8", "replace"), num_chars)
+    return prompt.encode("utf-8", "replace")
