@@ -56,7 +56,7 @@ class LastLayer:
     bias: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # to freeze it costs a fortieth of a decision
 class Difficulty:
     """``score``: the estimated chance, 0 to 1, that an answer without reasoning is wrong; ``choice`` what follows,
     and ``thinks`` the better bet, sure or not.
