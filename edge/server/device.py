@@ -151,14 +151,13 @@ class Device:
         if verdict.is_admitted:
             own_s = None if options.deadline_s is None else deadline_s
             timed, due_s, note = ask.with_options(deadline_s=own_s), asked_at_s + deadline_s, None
-            last_s = due_s
         elif self._queue.is_full or not ask.is_best_effort:
             raise too_late(verdict, wished_s, DELIVERY_S, is_full=self._queue.is_full)
         else:
             late_s = min(max(2 * verdict.possible_s, deadline_s), self._longest_s)
             timed = ask.with_options(deadline_s=None, **WITHOUT_THINKING)
             due_s, note = asked_at_s + late_s, BEST_EFFORT  # its place in the queue; later is better than never
-            last_s = asked_at_s + self._longest_s
+        last_s = due_s if note is None else asked_at_s + self._longest_s
         ticket = Ticket(timed, prompt, need, asked_at_s, due_s, note, last_s=last_s, bell=bell)
         self._queue.add(ticket.due_s, need, ticket)
         return ticket
@@ -231,8 +230,7 @@ class Device:
             now_s = self._clock()
             if now_s >= ticket.last_s:
                 raise passed(now_s - ticket.asked_at_s)
-            if ticket.may_be_late:
-                ticket.grant(max(ticket.due_s, now_s + self._deadline_s))
+            ticket.grant(now_s + self._deadline_s)
             self.caches.make_ready(ticket.prompt)
             running = self.engine.stream(ticket.ask.messages, self._planned(ticket), asked_at_s=ticket.asked_at_s)
             ticket.begin(running)
@@ -289,12 +287,12 @@ class Device:
         """Keep the books of the answer under way; close its thinking, or end it, where time runs out."""
         running.hear(event)
         ticket, now_s = running.ticket, self._clock()
-        end_s = now_s + running.left_s(now_s)
         if not running.is_thinking:
-            gives_way = now_s > ticket.due_s and running.num_pieces > 0 and end_s > self._latest_free_s()
-            if now_s > ticket.limit_s or gives_way:
+            is_late = now_s > ticket.due_s and running.num_pieces > 0
+            if now_s > ticket.limit_s or (is_late and now_s + running.left_s(now_s) > self._latest_free_s()):
                 ticket.cut()
             return
+        end_s = now_s + running.left_s(now_s)
         if len(self._queue) and end_s > self._latest_free_s():
             ticket.close_thinking(OTHERS_WAIT)
         elif end_s > ticket.limit_s:

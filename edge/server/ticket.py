@@ -22,7 +22,7 @@ from edge.server.refusal import Refusal
 
 class Ticket:
     """``bell`` is of the client's event loop; ``asked_at_s``, ``due_s`` and ``last_s`` are readings of the device's
-    clock. ``last_s`` is when nobody wants the answer any more (None: when it is due), or when a late one is ended.
+    clock. ``last_s`` is when nobody wants the answer any more, or when a late one is ended.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class Ticket:
         due_s: float,
         note: str | None = None,
         *,
-        last_s: float | None = None,
+        last_s: float,
         bell: Bell,
     ) -> None:
         self.id = secrets.token_hex(12)  # whoever knows it may end this answer's thinking
@@ -44,9 +44,7 @@ class Ticket:
         self.asked_at_s = asked_at_s
         self.due_s = due_s
         self.note = note  # what the queue has done to the answer, half a sentence
-        self.last_s = due_s if last_s is None else last_s
-        is_timed = ask.options.deadline_s is not None  # which the engine looks after
-        self.limit_s = float("inf") if is_timed else self.last_s
+        self.last_s = last_s
         self.is_gone = False  # nobody reads this any more
         self.is_cut = False  # the answer was ended at ``limit_s``
         self._wants_answer = False
@@ -59,13 +57,14 @@ class Ticket:
         self._is_called = False
 
     @property
-    def may_be_late(self) -> bool:
-        """Whether an answer is wanted after it was due, too."""
-        return self.last_s > self.due_s
+    def limit_s(self) -> float:
+        """When the answer is ended; never for a deadline of its own, which the engine looks after."""
+        return self.last_s if self.ask.options.deadline_s is None else float("inf")
 
     def grant(self, last_s: float) -> None:
-        """A late answer begins now, and is ended at ``last_s``."""
-        self.last_s = self.limit_s = last_s
+        """The answer begins now; one that may be late has until ``last_s``, or until it is due."""
+        if self.last_s > self.due_s:
+            self.last_s = max(self.due_s, last_s)
 
     def begin(self, running: RunningAnswer) -> None:
         """The device begins with ``running``; what was asked for while the request waited holds for it."""

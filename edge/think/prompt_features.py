@@ -5,7 +5,6 @@ Knows: tokens, signs, word groups, where in the prompt they stand. Does not know
 
 from __future__ import annotations
 
-from functools import lru_cache
 from math import log1p
 from typing import NamedTuple
 
@@ -73,9 +72,9 @@ def _word_slots() -> tuple[NDArray[np.uint64], NDArray[np.uint8]]:
 _FOLLOW_UP = list(WORD_GROUPS).index("follow-up") + 1
 _SIGN_TABLE = _sign_table()
 # Where the groups of each begin behind the signs, in one count of all; and what of it goes into the features.
-_GROUPS_FROM = [NUM_SIGNS + 1 + place * NUM_GROUPS for place in range(3)]
+_WHOLE, _HEAD, _TAIL = (np.array(NUM_SIGNS + 1 + place * NUM_GROUPS, np.uint8) for place in range(3))
 _NUM_MARKS = NUM_SIGNS + 1 + 3 * NUM_GROUPS
-_GROUP_MARKS = [first + group for first in _GROUPS_FROM for group in range(1, NUM_GROUPS)]
+_GROUP_MARKS = [int(first) + group for first in (_WHOLE, _HEAD, _TAIL) for group in range(1, NUM_GROUPS)]
 _MARKS = np.array([0, 0, 0, *range(NUM_SIGNS), *range(NUM_SIGNS), *_GROUP_MARKS])
 _GROUP_BITS = np.array(MOST_GROUPS - 1, np.uint8)
 _WORD_HASHES, _WORD_GROUPS = _word_slots()
@@ -119,19 +118,11 @@ def word_groups(tokens: Tokens) -> NDArray[np.uint8]:
     return longest
 
 
-@lru_cache(maxsize=256)
-def _group_marks(num_tokens: int) -> tuple[NDArray[np.intp], NDArray[np.uint8]]:
-    """Which tokens are in the whole, in the head and in the tail, and where the counts of their groups begin."""
-    places = np.arange(num_tokens)
-    pools = (places, places[:END_TOKENS], places[-END_TOKENS:])
-    return np.concatenate(pools), np.repeat(np.array(_GROUPS_FROM, np.uint8), [len(pool) for pool in pools])
-
-
 def _count(tokens: Tokens, groups: NDArray[np.uint8], num_chars: int, num_lines: int) -> NDArray[np.float64]:
     num_tokens = len(tokens.starts)
     # Signs, and the groups of the whole, of the head and of the tail, side by side, so that one count does.
-    which, marks = _group_marks(num_tokens)
-    marked = np.concatenate((_SIGN_TABLE.take(tokens.leads), groups.take(which) + marks))
+    pools = (groups + _WHOLE, groups[:END_TOKENS] + _HEAD, groups[-END_TOKENS:] + _TAIL)
+    marked = np.concatenate((_SIGN_TABLE.take(tokens.leads), *pools))
     found = np.bincount(marked, minlength=_NUM_MARKS)
     counts = np.log1p(found.take(_MARKS))
     counts[0], counts[1], counts[2] = log1p(num_chars), log1p(num_tokens), log1p(num_lines)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache, lru_cache
+from functools import cache
 from math import exp
 from typing import TYPE_CHECKING, Literal
 
@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.think.prompt_features import END_TOKENS, POOLED_TOKENS, SMOOTHING, Features, featurize, stride
-from edge.think.prompt_tokens import IDS
 from edge.think.router_weights import LEAST_LOGIT, NUM_INPUTS, NUM_KINDS, Floats, RouterWeights
 
 if TYPE_CHECKING:
@@ -107,9 +106,9 @@ class Router:
         self._layer = np.vstack([weights.layer, weights.bias]).astype(np.float64)  # the last input is always 1
         self._last = None if last is None else np.append(last.weights.astype(np.float64), last.bias)
         # By the number of pooled tokens: what a sum of codes is worth, for the whole, the head and the tail.
-        sizes = ((whole, end, end) for whole in range(POOLED_TOKENS + 1) for end in (min(whole, END_TOKENS),))
-        steps = weights.steps.astype(np.float64)
-        self._worth = [np.concatenate([steps / (size + SMOOTHING) for size in three]) for three in sizes]
+        whole = np.arange(POOLED_TOKENS + 1)
+        sizes = np.stack([whole, *[np.minimum(whole, END_TOKENS)] * 2], axis=1)[..., None]
+        self._worth = (weights.steps / (sizes + SMOOTHING)).reshape(len(whole), -1)
         self.cuts = cuts or CutPoints()
 
     def with_layer(self, last: LastLayer, cuts: CutPoints) -> Router:
@@ -152,12 +151,14 @@ class Router:
         ids, start = features.ids, len(features.counts)
         count = ids.shape[1]
         step = stride(count)
-        num_pooled, num_joined = -(-count // step), 0
-        if count > LOOKED_UP_WHOLE:
+        num_pooled = -(-count // step)
+        whole, head = slice(None, None, step), 0
+        if count > LOOKED_UP_WHOLE:  # head and tail behind the whole, else among it
             ids = np.concatenate((ids[:, ::step], ids[:, :END_TOKENS], ids[:, -END_TOKENS:]), axis=1)
-            num_joined = num_pooled
-        pools = _pools(ids.shape[1], step, num_joined)
-        sums = np.dot(pools, self._codes.take(ids.ravel(), axis=0))  # quicker than any other sum
+            whole, head = slice(num_pooled), num_pooled
+        pools = np.zeros((3, *ids.shape), np.float32)  # which ids are in the whole, in the head, in the tail
+        pools[0, :, whole] = pools[1, :, head : head + END_TOKENS] = pools[2, :, -END_TOKENS:] = 1.0
+        sums = np.dot(pools.reshape(3, ids.size), self._codes.take(ids.ravel(), axis=0))  # quicker than any other sum
         inputs = np.empty(NUM_INPUTS + 1)
         inputs[:start], inputs[-1] = features.counts, 1.0
         np.multiply(sums.ravel(), self._worth[num_pooled], out=inputs[start:-1])
@@ -167,21 +168,6 @@ class Router:
         """The score of the last message of the user in ``history``."""
         asked = [message.content for message in history if message.role == "user"]
         return self._score(featurize(asked[-1]))[0] if asked else 0.0
-
-
-@lru_cache(maxsize=256)
-def _pools(num_tokens: int, step: int, num_joined: int) -> Floats:
-    """``(3, 4 * num_tokens)``, ones and noughts: which ids of all tokens are in the whole, in the head, in the tail.
-
-    The whole is every ``step``-th token, or the first ``num_joined``, where head and tail stand behind it.
-    """
-    places = np.arange(num_tokens)
-    if num_joined:
-        head, whole = places - num_joined, places < num_joined
-    else:
-        head, whole = places, places % step == 0
-    which = np.stack([whole, (head >= 0) & (head < END_TOKENS), places >= num_tokens - END_TOKENS])
-    return np.tile(which, IDS).astype(np.float32)
 
 
 def _last_message(messages: Sequence[Message]) -> tuple[str, Sequence[Message]]:
