@@ -28,7 +28,6 @@ from edge.calibrate_fit import Goal, area, curve, fit_refit
 from edge.cli_calibrate import default_prompts
 from edge.engine import Engine, load
 from edge.model_source import find_model
-from edge.think.probe import FirstToken
 from edge.think.refit import Refit
 from models.spark.tasks import Problem, test_set
 
@@ -43,6 +42,7 @@ class Decided:
     staged: Floats
     thinks: Floats  # 1 where auto thinks
     probed: Floats  # 1 where the probe was asked
+    taken_back: Floats  # tokens of a direct answer that were computed, and dropped because it thinks after all
 
 
 class ModelsRun:
@@ -93,18 +93,22 @@ def decide_all(engine: Engine, refit: Refit, problems: Sequence[Problem]) -> Dec
         if place % 500 == 0:
             print(f"deciding: {place} of {len(problems)} problems", file=sys.stderr, flush=True)
         found = router.route(problem.prompt)
-        first = engine.look_ahead(CalibrationPrompt.of(problem.prompt).messages) or FirstToken(0.0, 0.0, 0.0)
-        probed = refit.probe.chance(found.score, first)
-        thinks = found.thinks if found.is_sure else probed >= refit.probe.cut
-        staged = float(found.thinks) if found.is_sure else probed
-        rows.append((found.score, staged, float(thinks), float(not found.is_sure)))
+        staged, thinks, taken_back = float(found.thinks), found.thinks, 0
+        if not found.is_sure and (signals := engine.look_ahead(CalibrationPrompt.of(problem.prompt).messages)):
+            staged, num_looks = refit.probe.settle(found.score, signals)
+            thinks = staged >= refit.probe.cut
+            taken_back = num_looks - 1 if thinks else 0
+        rows.append((found.score, staged, float(thinks), float(not found.is_sure), float(taken_back)))
     return Decided(*np.array(rows).T)
 
 
 def summarize(
     problems: Sequence[Problem], off: Sequence[Answered], on: Sequence[Answered], decided: Decided, seed: int
 ) -> dict[str, Any]:
-    """Accuracy, tokens and thinking rate by policy; auto against the label policy; the probe's worth; calibration."""
+    """Accuracy, tokens and thinking rate by policy; auto against the label policy; the probe's worth; calibration.
+
+    Tokens of an answer that auto has begun and taken back count as its own.
+    """
     right = np.array([[one.is_right for one in mode] for mode in (off, on)], float)
     tokens = np.array([[one.tokens for one in mode] for mode in (off, on)], float)
     every = np.arange(len(problems))
@@ -122,13 +126,18 @@ def summarize(
         mode = thinks.astype(int)
         found["policies"][name] = {
             "right": round(float(right[mode, every].mean()), 5),
-            "tokens": round(float(tokens[mode, every].mean()), 3),
+            "tokens": round(float((tokens[mode, every] + (decided.taken_back if name == "auto" else 0)).mean()), 3),
             "thinking_rate": round(float(thinks.mean()), 5),
         }
     auto, by_label = decided.thinks.astype(int), label.astype(int)
     difference, interval = paired_difference(right[auto, every].tolist(), right[by_label, every].tolist())
     found["auto_minus_label_points"] = {"value": 100 * difference, "interval_95": [100 * end for end in interval]}
-    found["auto_over_label_tokens"] = round(float(tokens[auto, every].sum() / tokens[by_label, every].sum()), 5)
+    auto_tokens = float((tokens[auto, every] + decided.taken_back).sum())
+    found["auto_over_label_tokens"] = round(auto_tokens / float(tokens[by_label, every].sum()), 5)
+    found["taken_back"] = {
+        "answers": round(float((decided.taken_back > 0).mean()), 5),
+        "tokens": round(float(decided.taken_back.mean()), 5),
+    }
     outcomes = [_outcome(one_off, one_on) for one_off, one_on in zip(off, on, strict=True)]
     found["probe"] = probe_worth(decided, outcomes, seed)
     pays = (right[1] > right[0]).astype(float)

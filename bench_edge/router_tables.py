@@ -62,12 +62,13 @@ def _model_tables(name: str, row: dict[str, Any]) -> str:
             for policy, each in row["policies"].items()
         ],
     )
-    worth, errors = row["probe"]["difference"], row["calibration_error"]
+    worth, errors, back = row["probe"]["difference"], row["calibration_error"], row["taken_back"]
     return policies + (
         f"\n\n{name}: auto minus label {points(row['auto_minus_label_points'])} points; the probe was asked on "
         f"{100 * row['asked_the_probe']:.0f} % and adds {worth['value']:+.4f} ({worth['interval_95'][0]:+.4f} to "
-        f"{worth['interval_95'][1]:+.4f}) to the area; calibration error {figure(errors['router'])}, with the probe "
-        f"{figure(errors['router and probe'])}."
+        f"{worth['interval_95'][1]:+.4f}) to the area; {100 * back['answers']:.1f} % of the answers were begun and "
+        f"taken back for a thought, which is {back['tokens']:.3f} tokens in the mean of all; calibration error "
+        f"{figure(errors['router'])}, with the probe {figure(errors['router and probe'])}."
     )
 
 

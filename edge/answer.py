@@ -77,11 +77,17 @@ def stream_answer(
     log.prefilled(opening.start_s, opening.num_prompt, opening.num_forced, opening.cached_tokens or 0)
     controller = Controller(limits, pace.speed, opening.tokens, clock())
     sampler = make_sampler(model, options)
+
+    def take_drafted() -> None:
+        controller.forced()  # its time was no step's
+        log.drafted_tokens += 1
+
+    backend = opening.drafted(take_drafted) or model.backend
     model.backend.run_ahead(sampler.is_greedy and shape is None)
     loop = _make_loop(
         model, sequence, options, opening, shape,
         parser=parser, sampler=sampler, log=log, controller=controller, forced_text=forced_text,
-        decided=decision.think, stop=stop, stop_thinking=stop_thinking or Event(), clock=clock,
+        backend=backend, decided=decision.think, stop=stop, stop_thinking=stop_thinking or Event(), clock=clock,
     )  # fmt: skip
     if is_complete:
         decision = yield from _tell(loop, parser, log, decision)
@@ -114,10 +120,15 @@ def _plan(
     )
     gain = None if difficulty is None else difficulty.score
     if difficulty is not None and not difficulty.is_sure and model.refit is not None:
-        signals = opening.look_ahead(pace.speed)
+        probe, score = model.refit.probe, difficulty.score
+        signals = opening.look_ahead(
+            pace.speed,
+            lambda seen: probe.is_settled(probe.chance(score, seen), len(seen.tokens)),
+            is_free=shape is None and not options.tools,
+        )
         if signals is not None:
-            gain = model.refit.probe.chance(difficulty.score, signals)
-            decision = decide_by_probe(model.refit.probe, gain)
+            gain = probe.chance(score, signals)
+            decision = decide_by_probe(probe, gain)
     parser = opening.render(think_mode(decision))
     if not options.has_limits:
         room_tokens = model.backend.context_size - opening.num_prompt

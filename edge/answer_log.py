@@ -30,6 +30,7 @@ class AnswerLog:
         self.raw: list[str] = []
         self.tool_calls: list[ToolCall] = []
         self.opening_tokens = 0  # of the answer: tags that stand before its first word
+        self.drafted_tokens = 0  # generated ones that were computed before decoding began
         self._texts: dict[Stage, list[str]] = {"judge": [], "thinking": [], "answer": []}
         self._prompt_tokens = self._forced_tokens = self._cached_tokens = 0
         self._clock = clock
@@ -108,7 +109,8 @@ class AnswerLog:
             decision=decision,
             usage=self._usage(),
             timings=self._timings(
-                end_s - self._waited.asked_at_s, self.num_generated / decode_s if decode_s > 0 else 0.0
+                end_s - self._waited.asked_at_s,
+                (self.num_generated - self.drafted_tokens) / decode_s if decode_s > 0 else 0.0,
             ),
             finish_reason=reason,
             model=model,

@@ -57,8 +57,8 @@ class CalibrationPrompt:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One prompt: shares of right answers, mean generated tokens and seconds by mode, and the model's first signals
-    (``think.probe``), empty where they could not be read."""
+    """One prompt: shares of right answers, mean generated tokens and seconds by mode, and the model's signals
+    (``think.probe``) after one token of a direct answer, after two, …; empty where they could not be read."""
 
     identity: str
     off_rate: float
@@ -67,7 +67,7 @@ class Outcome:
     on_tokens: float
     off_s: float
     on_s: float
-    signals: tuple[float, ...]
+    signals: tuple[tuple[float, ...], ...]
 
 
 def read_prompts(path: Path) -> list[CalibrationPrompt]:
@@ -177,7 +177,7 @@ class Measurement:
             with suppress(ValueError, TypeError, KeyError):
                 row: dict[str, Any] = json.loads(line)
                 if {name: row.pop(name) for name in self._kind} == self._kind:
-                    yield Outcome(**{**row, "signals": tuple(row["signals"])})
+                    yield Outcome(**{**row, "signals": tuple(map(tuple, row["signals"]))})
 
     def _measure(self, prompt: CalibrationPrompt) -> Outcome:
         signals = self._engine.look_ahead(prompt.messages)
@@ -194,7 +194,7 @@ class Measurement:
             on_tokens=tokens["on"],
             off_s=seconds["off"],
             on_s=seconds["on"],
-            signals=() if signals is None else tuple(float(value) for value in signals.values()),
+            signals=() if signals is None else signals.looks(),
         )
 
     def _enough_answers(self, prompt: CalibrationPrompt) -> int:

@@ -15,7 +15,7 @@ import numpy as np
 
 from edge.calibrate import Outcome
 from edge.think.logistic import Doubles, best_penalty, fit_standardized, logit
-from edge.think.probe import SIGNAL_NAMES, Probe
+from edge.think.probe import SIGNAL_NAMES, SURE, Look, Probe
 from edge.think.refit import Refit
 from edge.think.router import CutPoints, LastLayer, default_router
 from models.errors import UsageError
@@ -37,14 +37,14 @@ class Goal:
     ``tokens``: the most right answers for at most ``share`` of the tokens of thinking always."""
 
     kind: Literal["chance", "accuracy-loss", "tokens"] = "chance"
-    share: float = 0.25
+    share: float = 0.33
 
     def __str__(self) -> str:
         return f"{self.kind}={100 * self.share:g}%"
 
 
 def read_goal(text: str) -> Goal:
-    """A goal such as ``chance=25%``, ``accuracy-loss=0.5%`` or ``tokens=50%``. Raises UsageError for anything else."""
+    """A goal such as ``chance=33%``, ``accuracy-loss=0.5%`` or ``tokens=50%``. Raises UsageError for anything else."""
     kind, _, number = text.partition("=")
     try:
         share = float(number.strip().removesuffix("%")) / 100.0
@@ -57,7 +57,7 @@ def read_goal(text: str) -> Goal:
     if kind == "chance" and 0.0 < share <= 1.0:
         return Goal("chance", share)
     raise UsageError(
-        f"The goal is {text!r}; write chance=25%, accuracy-loss=0.5% or tokens=50%, with a number up to 100."
+        f"The goal is {text!r}; write chance=33%, accuracy-loss=0.5% or tokens=50%, with a number up to 100."
     )
 
 
@@ -80,13 +80,11 @@ def fit_refit(texts: Sequence[str], outcomes: Sequence[Outcome], goal: Goal) -> 
     inputs = np.array([router.text_inputs(text) for text in texts], np.float64)
     penalty, chances = best_penalty(inputs, pays, PENALTIES, SEED)
     weights, bias = fit_standardized(inputs, pays, penalty)
-    signals = np.array([one.signals or (0.0,) * len(SIGNAL_NAMES) for one in outcomes])
-    seen = np.concatenate([logit(chances)[:, None], signals], 1)
-    probe_penalty, probed = best_penalty(seen, pays, PROBE_PENALTIES, SEED + 1)
-    probe_weights, probe_bias = fit_standardized(seen, pays, probe_penalty)
+    looks, probed = fit_looks(chances, pays, outcomes)
     low, high = sure_below(chances, outcomes), sure_above(chances, pays, outcomes)
     low = min(low, high)
-    staged = np.where(chances < low, 0.0, np.where(chances >= high, 1.0, probed))
+    is_unsure = (chances >= low) & (chances < high)
+    staged = np.where(chances < low, 0.0, np.where(chances >= high, 1.0, settled(probed)))
     cut, better = choose_cut(staged, outcomes, goal).cut, choose_cut(chances, outcomes, goal).cut
     cuts = CutPoints(unsure=low, short=high, think=high, better=min(max(better, low), high))
     report = _report(
@@ -96,8 +94,47 @@ def fit_refit(texts: Sequence[str], outcomes: Sequence[Outcome], goal: Goal) -> 
         {"router": chances, "router and probe": staged},
         {"router": better, "router and probe": cut},
     )
-    probe = Probe(tuple(float(weight) for weight in probe_weights), probe_bias, cut)
-    return Refit(LastLayer(weights.astype(np.float32), bias), cuts, probe, report)
+    report["asked_the_probe"] = round(float(is_unsure.mean()), 5)
+    return Refit(LastLayer(weights.astype(np.float32), bias), cuts, Probe(looks, cut), report)
+
+
+def fit_looks(chances: Doubles, pays: Doubles, outcomes: Sequence[Outcome]) -> tuple[tuple[Look, ...], list[Doubles]]:
+    """What each number of answer tokens tells beside the text's ``chances``, and with what chance, cross-fitted.
+
+    The chances ``(n,)`` of a look are those of the look before where there was no such token.
+    """
+    looks: list[Look] = []
+    found = [chances]
+    most = max((len(one.signals) for one in outcomes), default=0)
+    for place in range(most):
+        rows = np.array([row for row, one in enumerate(outcomes) if len(one.signals) > place], int)
+        if not is_enough(pays[rows]):  # most answers are shorter
+            break
+        signals = np.array([outcomes[row].signals[place] for row in rows])
+        seen = np.concatenate([logit(chances[rows])[:, None], signals], 1)
+        penalty, crossed = best_penalty(seen, pays[rows], PROBE_PENALTIES, SEED + 1)
+        weights, bias = fit_standardized(seen, pays[rows], penalty)
+        looks.append(Look(tuple(float(weight) for weight in weights), bias))
+        found.append(found[-1].copy())
+        found[-1][rows] = crossed
+    if not looks:  # no prompt left room for an answer: the text has the word
+        return (Look((1.0, *[0.0] * len(SIGNAL_NAMES)), 0.0),), found
+    return tuple(looks), found[1:]
+
+
+def settled(looked: Sequence[Doubles]) -> Doubles:
+    """The chances by which a probe decides, from those after each look."""
+    found = looked[0].copy()
+    for chances in looked[1:]:
+        goes_on = found < SURE
+        found[goes_on] = chances[goes_on]
+    return found
+
+
+def is_enough(pays: Doubles) -> bool:
+    """Whether so many prompts, and of each kind, say something."""
+    num_pays = int(pays.sum())
+    return len(pays) >= LEAST_PROMPTS and min(num_pays, len(pays) - num_pays) >= LEAST_OF_EACH
 
 
 def check_enough(pays: Doubles) -> None:

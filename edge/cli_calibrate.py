@@ -43,10 +43,10 @@ def calibrate(
         typer.Option(
             "--goal",
             metavar="GOAL",
-            help="chance=25%: think where it pays with that chance; accuracy-loss=0.5%: lose at most so many answers; "
+            help="chance=33%: think where it pays with that chance; accuracy-loss=0.5%: lose at most so many answers; "
             "tokens=50%: spend at most so many of the tokens of thinking always.",
         ),
-    ] = "chance=25%",
+    ] = "chance=33%",
     num_answers: Annotated[
         int | None,
         typer.Option(

@@ -34,7 +34,7 @@ from models.errors import BackendError, UsageError
 if TYPE_CHECKING:
     from edge.session import Session, WhenFull
     from edge.session_file import ModelIdentity
-    from edge.think.probe import FirstToken
+    from edge.think.probe import ProbeSignals
 
 
 def load(
@@ -190,7 +190,7 @@ class Engine:
                 return False
         return True
 
-    def look_ahead(self, messages: Sequence[Message]) -> FirstToken | None:
+    def look_ahead(self, messages: Sequence[Message]) -> ProbeSignals | None:
         """What the model would say first without thinking (``think.probe``). Waits for its turn."""
         with self._turn(Event(), lambda: False):
             opening = Opening(self.model, 0, messages, should_stop=lambda: False, clock=self._clock)

@@ -14,8 +14,13 @@ from edge.stream_parser import StreamParser
 from models.errors import PromptError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from edge.backends.base import PrefillResult
+    from edge.drafted import DraftedTokens
     from edge.loaded_model import LoadedModel
-    from edge.think.probe import FirstToken
+    from edge.think.probe import ProbeSignals
     from edge.think.speed import SpeedModel
     from models.dialect import Think
 
@@ -44,6 +49,8 @@ class Opening:
         self.start_s = 0.0
         self._filled: list[int] = []
         self._last_fill: tuple[int, int, float] | None = None  # tokens, what was cached, seconds: not learned from yet
+        # the opening of the mode off, tokens of an answer that lie behind it, and the logits before each
+        self._draft: tuple[list[int], list[int], list[NDArray[np.float32] | None]] | None = None
         self._model = model
         self._sequence = sequence
         self.messages = messages
@@ -89,40 +96,66 @@ class Opening:
         self.learn(speed)  # now that a step is known; what was looked ahead for lay there already
         return True
 
-    def look_ahead(self, speed: SpeedModel) -> FirstToken | None:
+    def look_ahead(
+        self, speed: SpeedModel, is_enough: Callable[[ProbeSignals], bool] | None = None, *, is_free: bool = True
+    ) -> ProbeSignals | None:
         """What the model would say first without thinking, and how its judge leans; None where that is cut short.
 
-        The opening of the mode off is evaluated for it, and what a direct answer begins with: one short pass, kept
-        where that mode is chosen, and a step for each of the next tokens.
+        One forward pass evaluates the opening of the mode off and what a direct answer begins with, and a step each
+        next token, until ``is_enough`` (None: as many as there are to look at). All of it is the beginning of the
+        answer where that mode is chosen, with the exception of tags where the answer is not ``is_free`` to begin so.
         """
-        from edge.think.probe import NUM_TOKENS, read_signals
+        from edge.think.probe import NUM_TOKENS, Figures, ProbeSignals
 
         self.render("off")
-        self.tokens += self._model.tokenizer.encode_control(self._model.dialect.answer_opening)
-        backend, odds = self._model.backend, 0.0
-        if len(self.tokens) >= backend.context_size:
+        backend, off = self._model.backend, self.tokens
+        drafted = self._model.tokenizer.encode_control(self._model.dialect.answer_opening)
+        keeps_draft = is_free or not drafted
+        if len(off) + len(drafted) >= backend.context_size:
             return None
-        markers = self._model.judge_marker_ids
-        if markers is not None and markers[1] in self.tokens[self.num_prompt :]:
-            place = self.num_prompt + self.tokens[self.num_prompt :].index(markers[1])
-            if not self._prefill(self.tokens[:place], speed):
-                return None
+        backend.run_ahead(False)  # a device that runs ahead tells its choice alone
+        odds = self._prefill_and_judge([*off, *drafted], speed)
+        if odds is None:
+            return None
+        before: list[NDArray[np.float32] | None] = [None] * len(drafted)
+        figures: list[Figures] = []
+        while True:
             logits = backend.logits(self._sequence)
-            odds = float(logits[markers[0]] - logits[markers[1]])
-        if not self._prefill(self.tokens, speed):
-            return None
-        seen = [backend.logits(self._sequence).copy()]  # a view that the next step overwrites
-        while len(seen) < NUM_TOKENS and len(self.tokens) + 1 < backend.context_size:
-            token = int(seen[-1].argmax())
-            if token in self._model.stop_ids:
+            figures.append(Figures.of(logits))
+            signals = ProbeSignals(tuple(figures), odds)
+            token = int(logits.argmax())
+            is_last = len(figures) == NUM_TOKENS or len(self._filled) + 1 >= backend.context_size
+            if is_last or token in self._model.stop_ids or (is_enough is not None and is_enough(signals)):
                 break
+            before.append(logits.copy())  # a view that the next step overwrites
+            drafted.append(token)
             backend.append(self._sequence, (token,))
-            self.tokens = self._filled = [*self.tokens, token]
-            seen.append(backend.logits(self._sequence).copy())
-        return read_signals(seen, odds)
+            self._filled = [*off, *drafted]
+        self._draft = (off, drafted, before) if keeps_draft else None
+        return signals
+
+    def _prefill_and_judge(self, tokens: list[int], speed: SpeedModel) -> float | None:
+        """Evaluate ``tokens``, the opening of the mode off among them; the odds of the judge's marker for thinking, 0
+        without a judge, and None after a stop."""
+        markers = self._model.judge_marker_ids
+        if markers is None or markers[1] not in tokens[self.num_prompt :]:
+            return 0.0 if self._prefill(tokens, speed) else None
+        place = tokens.index(markers[1], self.num_prompt)
+        logits = self._prefill_seeing(tokens, place, speed)
+        return None if logits is None else float(logits[markers[0]] - logits[markers[1]])
+
+    def drafted(self, when_taken: Callable[[], None]) -> DraftedTokens | None:
+        """What lies behind ``tokens`` already, for the loop that goes on from here; None where nothing does."""
+        if self._draft is None or self._draft[0] != self.tokens:
+            return None
+        from edge.drafted import DraftedTokens
+
+        return DraftedTokens(self._model.backend, *self._draft, when_taken)
 
     def prefill(self) -> bool:
         """Evaluate the whole, forced text included; True when it was not interrupted."""
+        if self._draft is not None and self._draft[0] == self.tokens:
+            return True
         if self._filled == self.tokens:  # nothing is forced, and the prompt lies there already
             return True
         return self._prefill(self.tokens, None)
@@ -136,6 +169,19 @@ class Opening:
     def _prefill(self, tokens: list[int], speed: SpeedModel | None) -> bool:
         start_s = self._clock()
         filled = self._model.backend.prefill(self._sequence, tokens, should_stop=self._should_stop)
+        return self._has_filled(tokens, filled, start_s, speed)
+
+    def _prefill_seeing(self, tokens: list[int], length: int, speed: SpeedModel) -> NDArray[np.float32] | None:
+        """As ``_prefill``; the logits after the first ``length`` tokens."""
+        start_s = self._clock()
+        filled, logits = self._model.backend.prefill_seeing(
+            self._sequence, tokens, length, should_stop=self._should_stop
+        )
+        return logits if self._has_filled(tokens, filled, start_s, speed) else None
+
+    def _has_filled(self, tokens: list[int], filled: PrefillResult, start_s: float, speed: SpeedModel | None) -> bool:
+        """Note what a prefill that began at ``start_s`` has come to; whether it is whole."""
+        self._draft = None
         if filled.is_complete:
             self._filled = tokens
             self._last_fill = filled.evaluated_tokens, filled.cached_tokens, self._clock() - start_s

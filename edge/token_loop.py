@@ -24,6 +24,8 @@ from models.tokenizer import TextDecoder
 
 if TYPE_CHECKING:
     from edge.answer_log import AnswerLog
+    from edge.backends.base import Backend
+    from edge.drafted import DraftedTokens
     from edge.forced_text import ForcedText
     from edge.loaded_model import LoadedModel
     from edge.sampling import Sampler
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class TokenLoop:
-    """Continues ``tokens``, which ``sequence`` of the model's backend holds already, logits and all.
+    """Continues ``tokens``, which ``sequence`` of ``backend`` holds already, logits and all.
 
     ``decided`` is the decision made beforehand (None: the model's judge has the word). ``parser`` has been fed what
     was forced. ``limit`` is a number of generated tokens, or None for no limit but the context. ``controller`` reads
@@ -47,6 +49,7 @@ class TokenLoop:
         sequence: int,
         tokens: list[int],
         *,
+        backend: Backend | DraftedTokens,
         parser: StreamParser,
         sampler: Sampler,
         log: AnswerLog,
@@ -64,6 +67,7 @@ class TokenLoop:
         self.closed_by: Cause | None = None  # why the thinking was closed, where the model did not end it
         self.document: DocumentState | None = None  # what became of a shape that was asked for
         self._model = model
+        self._backend = backend
         self._sequence = sequence
         self._tokens = tokens
         self._parser = parser
@@ -99,7 +103,7 @@ class TokenLoop:
 
     def _loop(self, decoder: TextDecoder) -> Generator[Piece, None, FinishReason]:
         # Names are bound once: for a small model this loop costs nearly as much as the model does.
-        backend, sequence, tokens, parser = self._model.backend, self._sequence, self._tokens, self._parser
+        backend, sequence, tokens, parser = self._backend, self._sequence, self._tokens, self._parser
         logits, append, pick, decode = backend.logits, backend.append, self._sampler.pick, decoder.feed
         stop_ids, counts, say, is_stopped = self._model.stop_ids, self._log.tokens, self._say, self._stop.is_set
         see, clock, wants_answer = self._controller.see, self._deadline_clock, self._stop_thinking.is_set
@@ -183,7 +187,7 @@ class TokenLoop:
         """Write ``words`` into the model's mouth. Raises ContextFullError."""
         start_s = self._clock()
         ids = self._forced_text.encode(words)
-        self._model.backend.append(self._sequence, ids)
+        self._backend.append(self._sequence, ids)
         self._tokens += ids
         self._end += len(ids)
         self._log.forced(len(ids), start_s)
@@ -244,4 +248,4 @@ class TokenLoop:
         del self._tokens[position:]
         self._controller.forced()
         if num_tokens > 1:
-            self._model.backend.prefill(self._sequence, self._tokens)
+            self._backend.prefill(self._sequence, self._tokens)

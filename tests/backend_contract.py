@@ -83,6 +83,26 @@ class BackendContract:
         assert backend.length(0) == len(TOKENS)
         self.assert_same(backend.logits(0), fresh_logits(backend, TOKENS))
 
+    @pytest.mark.parametrize("length", [1, 55, 99, 100])
+    @pytest.mark.parametrize("num_held", [0, 50, 100])
+    def test_logits_of_a_second_place_come_along(self, backend: Backend, length: int, num_held: int) -> None:
+        """The probe reads the judge's odds and the first word of an answer from one prefill."""
+        if num_held:
+            backend.prefill(0, TOKENS[:num_held])
+        result, seen = backend.prefill_seeing(0, TOKENS[:100], length)
+        assert result.is_complete and backend.length(0) == 100 and seen is not None
+        last = backend.logits(0).copy()
+        self.assert_same(seen, fresh_logits(backend, TOKENS[:length]))
+        self.assert_same(last, fresh_logits(backend, TOKENS[:100]))
+        backend.append(0, TOKENS[100:101])
+        self.assert_same(backend.logits(0), fresh_logits(backend, TOKENS[:101]))
+
+    def test_logits_of_a_second_place_are_none_after_a_stop(self, backend: Backend) -> None:
+        result, seen = backend.prefill_seeing(0, TOKENS, 290, should_stop=lambda: True)
+        assert not result.is_complete and seen is None
+        result, seen = backend.prefill_seeing(0, TOKENS, 290)
+        assert result.is_complete and seen is not None
+
     def test_append_of_nothing_changes_nothing(self, backend: Backend) -> None:
         backend.prefill(0, TOKENS[:5])
         before = backend.logits(0).copy()

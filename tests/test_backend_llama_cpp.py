@@ -139,8 +139,8 @@ def test_interrupt_during_a_token_leaves_cache_and_book_agreeing(
     backend.prefill(0, TOKENS[:10])
     decode = LlamaContext.decode
 
-    def interrupted(self: LlamaContext, *arguments: int, wants_logits: bool) -> int:
-        decode(self, *arguments, wants_logits=wants_logits)
+    def interrupted(self: LlamaContext, *arguments: int, **options: bool) -> int:
+        decode(self, *arguments, **options)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(LlamaContext, "decode", interrupted)
@@ -153,7 +153,7 @@ def test_interrupt_during_a_token_leaves_cache_and_book_agreeing(
 
 
 def test_failed_decode_is_one_sentence(backend: LlamaCppBackend, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(LlamaContext, "decode", lambda self, *arguments, wants_logits: -3)
+    monkeypatch.setattr(LlamaContext, "decode", lambda self, *arguments, **options: -3)
     with pytest.raises(BackendError, match="code -3"):
         backend.prefill(0, TOKENS)
     assert backend.length(0) == 0

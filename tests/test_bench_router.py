@@ -125,9 +125,12 @@ def test_policies_on_a_calibrated_model() -> None:
     off = [Outcome("off", place, not is_hard, False, 0, 0, 5) for place, is_hard in enumerate(hard)]
     on = [Outcome("on", place, True, True, 0, 40, 5) for place in range(40)]
     sure = hard.astype(float)
-    found = summarize(problems, off, on, Decided(0.9 * sure, sure, sure, 0 * sure), 1)
+    found = summarize(problems, off, on, Decided(0.9 * sure, sure, sure, 0 * sure, 0 * sure), 1)
     assert found["policies"]["auto"] == found["policies"]["label"]
     assert found["auto_minus_label_points"]["value"] == 0.0 and found["auto_over_label_tokens"] == 1.0
+    back = summarize(problems, off, on, Decided(0.9 * sure, sure, sure, 0 * sure, 2 * sure), 1)
+    assert back["taken_back"] == {"answers": round(sure.mean(), 5), "tokens": round(2 * sure.mean(), 5)}
+    assert back["auto_over_label_tokens"] > 1.0  # what was begun and dropped is not free
     checks = {check.id: check for check in spark_checks({"spark": found})}
     assert set(checks) == {"D.spark_1", "D.spark_2", "D.probe_1", "D.ece_2"}
     assert checks["D.spark_1"].holds and checks["D.spark_2"].holds

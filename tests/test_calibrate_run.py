@@ -21,11 +21,14 @@ from edge.engine import Engine, load
 from edge.model_source import embedded_bundle_path, find_model
 from edge.think.decision import decide, decide_by_probe
 from edge.think.logistic import cross_fitted, fit_standardized, sigmoid
-from edge.think.probe import NUM_TOKENS, FirstToken, Probe, read_signals
+from edge.think.probe import Figures, Look, Probe, ProbeSignals
 from edge.think.refit import Refit
 from edge.think.router import route
 from models.bundle import open_bundle, verify_bundle
 from models.errors import BundleError, UsageError
+
+HESITANT = ProbeSignals((Figures(2.0, 0.1, -2.0), Figures(1.5, 0.2, -1.5)))
+CERTAIN = ProbeSignals((Figures(0.1, 4.0, -0.1), Figures(0.1, 5.0, -0.1)))
 
 
 def sums(count: int, seed: int = 1) -> tuple[list[str], list[Outcome]]:
@@ -35,9 +38,8 @@ def sums(count: int, seed: int = 1) -> tuple[list[str], list[Outcome]]:
         num_steps = rng.choice((1, 1, 3, 4))
         texts.append("+".join(str(rng.randint(2, 60)) for _ in range(num_steps + 1)) + "=?")
         is_hard = num_steps > 1
-        first = FirstToken(2.0, 0.1, -2.0) if is_hard else FirstToken(0.1, 4.0, -0.1)
-        signals = tuple(first.values().tolist())
-        outcomes.append(Outcome(str(place), 0.1 if is_hard else 1.0, 1.0, 5.0, 40.0, 0.1, 0.8, signals))
+        signals = HESITANT if is_hard else CERTAIN
+        outcomes.append(Outcome(str(place), 0.1 if is_hard else 1.0, 1.0, 5.0, 40.0, 0.1, 0.8, signals.looks()))
     return texts, outcomes
 
 
@@ -123,9 +125,8 @@ def test_what_was_learned_tells_hard_from_easy(refit: Refit) -> None:
     router = refit.router()
     easy, hard = router.route("12+7=?"), router.route("31+8+22+17+5=?")
     assert easy.score < 0.3 < 0.7 < hard.score and hard.thinks and not easy.thinks
-    assert (
-        refit.probe.chance(0.5, FirstToken(2.0, 0.1, -2.0)) > 0.5 > refit.probe.chance(0.5, FirstToken(0.1, 4.0, -0.1))
-    )
+    assert refit.probe.chance(0.5, HESITANT) > 0.5 > refit.probe.chance(0.5, CERTAIN)
+    assert len(refit.probe.looks) == 2
     assert refit.report["prompts"] == 200
 
 
@@ -225,7 +226,8 @@ def test_measuring_goes_on_where_it_was(tmp_path: Path) -> None:
         told.clear()
         again = measurement.run(prompts, lambda done, count: told.append((done, count)))
     assert again[:2] == first and told[-1] == (2, 2)
-    assert all(len(one.signals) == 8 and one.on_tokens > one.off_tokens > 0 for one in again)
+    assert all(len(look) == 8 for one in again for look in one.signals)
+    assert all(len(one.signals) == 2 and one.on_tokens > one.off_tokens > 0 for one in again)
 
 
 def test_rows_of_other_signals_are_measured_anew(tmp_path: Path) -> None:
@@ -262,56 +264,6 @@ def test_a_greedy_model_with_a_reference_is_asked_once(tmp_path: Path, monkeypat
                 assert all(temperature == (0.7 if seed else 0.0) for _, seed, temperature in asked)
 
 
-def test_looking_ahead_leaves_the_answers_as_they_are() -> None:
-    """The probe's pass shares the cache with the answer; a token left behind would change it."""
-    with load(num_threads=1, context_size=512) as engine:
-        messages = CalibrationPrompt.of("38*47-5+12=?").messages
-        before = engine.answer(messages, AnswerOptions(think="on", temperature=0.0)).raw
-        first = engine.look_ahead(messages)
-        assert first is not None and first.entropy >= 0.0 and first.margin >= 0.0 >= first.top
-        assert engine.answer(messages, AnswerOptions(think="on", temperature=0.0)).raw == before
-
-
-@pytest.mark.parametrize("backend", ["llama_cpp", "onnx"])
-def test_each_token_that_is_looked_at_has_its_own_figures(backend: str) -> None:
-    """A device hands out its logits as a view: kept over a step, the last token's stood for all of them."""
-    with load(backend=backend, num_threads=1, context_size=512) as engine:
-        model, messages = engine.model, CalibrationPrompt.of("38*47-5+12=?").messages
-        first = engine.look_ahead(messages)
-        tokens, forced = model.tokenizer.encode_prompt(model.dialect.render(messages, "off", ()))
-        model.backend.prefill(0, [*tokens, *forced])
-        alone = read_signals([model.backend.logits(0)])
-    assert first is not None and len(first.next_ones) == NUM_TOKENS - 1
-    assert (first.entropy, first.margin, first.top) == pytest.approx((alone.entropy, alone.margin, alone.top), rel=1e-4)
-    assert len({first.entropy, *(entropy for entropy, _, _ in first.next_ones)}) == NUM_TOKENS
-
-
-def test_the_probe_decides_only_where_the_router_is_unsure(refit: Refit) -> None:
-    """Stage two costs a pass; where the text is enough it must not be asked."""
-    unsure = replace(refit, cuts=replace(refit.cuts, unsure=0.0, short=1.1, think=1.1, better=0.5))
-    with load(num_threads=1, context_size=512) as engine:
-        engine.model = replace(engine.model, refit=unsure)
-        assert engine.answer("12+7=?", AnswerOptions(temperature=0.0)).decision.source == "probe"
-        engine.model = replace(
-            engine.model, refit=replace(refit, cuts=replace(refit.cuts, unsure=1.1, short=1.1, think=1.1))
-        )
-        decision = engine.answer("12+7=?", AnswerOptions(temperature=0.0)).decision
-    assert (decision.source, decision.think) == ("router", False)
-
-
-def test_first_token_figures_are_the_textbook_ones() -> None:
-    """Entropy of a half-half choice is the log of two, its margin nothing."""
-    even = read_signals([np.array([3.0, 3.0, -50.0], np.float32)])
-    assert even.entropy == pytest.approx(np.log(2), abs=1e-6)
-    assert (even.margin, even.top) == (pytest.approx(0.0), pytest.approx(-np.log(2), abs=1e-6))
-    both = read_signals([np.array([9.0, 0.0], np.float32), np.array([3.0, 3.0], np.float32)])
-    assert (
-        both.entropy < 0.01 and both.values()[4] == pytest.approx(np.log(2)) and both.values()[6] == pytest.approx(0.0)
-    )
-    with pytest.raises(ValueError, match="9 weights"):
-        Probe.from_json({"weights": [1.0], "bias": 0.0, "cut": 0.5})
-
-
 def test_who_decides_and_in_which_order() -> None:
     """What was asked comes first; a judge gives way only to a router that was taught its model's outcomes."""
     sure, unsure = route("Hello there"), replace(route("Hello there"), choice="unsure", thinks=True)
@@ -326,9 +278,20 @@ def test_who_decides_and_in_which_order() -> None:
     habit = decide("auto", has_judge=False, default_think=True, difficulty=replace(unsure, thinks=False))
     assert "thinks when it is left alone" in habit.reason  # not what speaks against thinking
     assert decide("auto", **judged, difficulty=sure).source == "router"
-    probe = Probe((0.0, 1.0, *[0.0] * 7), 0.0, 0.5)
-    assert decide_by_probe(probe, probe.chance(unsure.score, FirstToken(3.0, 0.0, -1.0))).think is True
-    assert decide_by_probe(probe, probe.chance(unsure.score, FirstToken(-3.0, 0.0, -1.0))).source == "probe"
+    probe = Probe((Look((0.0, 1.0, *[0.0] * 7), -1.0),), 0.5)
+    assert decide_by_probe(probe, probe.chance(unsure.score, HESITANT)).think is True
+    assert decide_by_probe(probe, probe.chance(unsure.score, CERTAIN)).source == "probe"
+
+
+def test_answers_shorter_than_the_looks_are_learned_from_too() -> None:
+    """A one-word answer has no second token; a model that gives no others has one look."""
+    texts, outcomes = sums(200)
+    short = [replace(one, signals=one.signals[:1]) for one in outcomes]
+    assert len(fit_refit(texts, short, Goal()).probe.looks) == 1
+    mixed = [replace(one, signals=one.signals[: 1 + place % 2]) for place, one in enumerate(outcomes)]
+    assert len(fit_refit(texts, mixed, Goal()).probe.looks) == 2
+    unread = fit_refit(texts, [replace(one, signals=()) for one in outcomes], Goal()).probe
+    assert unread.chance(0.7, CERTAIN) == pytest.approx(0.7)
 
 
 def test_cross_fitting_never_sees_its_own_rows() -> None:

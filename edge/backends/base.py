@@ -66,6 +66,26 @@ class Backend(ABC):
         Raises ContextFullError when ``tokens`` do not fit, BackendError when the device fails.
         """
 
+    def prefill_seeing(
+        self,
+        sequence: int,
+        tokens: Sequence[int],
+        length: int,
+        *,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> tuple[PrefillResult, NDArray[np.float32] | None]:
+        """``prefill``, and the logits ``(vocab_size,)`` after the first ``length`` tokens; None after a stop.
+
+        A device that gives logits in one place only takes a pass for each of the two.
+        """
+        first = self.prefill(sequence, tokens[:length], should_stop=should_stop)
+        if not first.is_complete:
+            return first, None
+        seen = self.logits(sequence).copy()
+        second = self.prefill(sequence, tokens, should_stop=should_stop)
+        num_evaluated = first.evaluated_tokens + second.evaluated_tokens
+        return PrefillResult(first.cached_tokens, num_evaluated, second.is_complete), seen
+
     @abstractmethod
     def append(self, sequence: int, tokens: Sequence[int]) -> None:
         """Evaluate ``tokens`` at the end of ``sequence``: one sampled token, or forced ones.

@@ -51,21 +51,28 @@ class LlamaContext:
             logits=self._wants_logits,
         )
 
-    def decode(self, sequence: int, start: int, tokens: Sequence[int], *, wants_logits: bool) -> int:
+    def decode(
+        self, sequence: int, start: int, tokens: Sequence[int], *, wants_logits: bool, also: int | None = None
+    ) -> int:
         """Evaluate at most ``batch_size`` tokens of ``sequence`` from position ``start`` on; returns llama.cpp's code.
 
-        With ``wants_logits``, those after the last token are in ``logits`` then, in place of any others.
+        With ``wants_logits``, those after the last token are in ``logits`` then, in place of any others; those after
+        the token with index ``also`` of ``tokens`` are in ``logits_after``.
         """
         count = len(tokens)
         self._tokens[:count] = tokens
         self._positions[:count] = range(start, start + count)
         self._wants_logits[count - 1] = wants_logits
+        if also is not None:
+            self._wants_logits[also] = True
         self._sequence.value = sequence
         self._batch.n_tokens = count
         try:
             return int(self._decode(self._handle, self._batch))
         finally:
             self._wants_logits[count - 1] = False
+            if also is not None:
+                self._wants_logits[also] = False
 
     def logits(self) -> NDArray[np.float32]:
         """``(vocab_size,) float32``, llama.cpp's own buffer; the view is made anew only when the buffer has moved."""
@@ -76,6 +83,14 @@ class LlamaContext:
             buffer: Any = (ctypes.c_float * self._vocab_size).from_address(address)
             self._view_address, self._view = address, np.frombuffer(buffer, np.float32)
         return self._view
+
+    def logits_after(self, index: int) -> NDArray[np.float32]:
+        """``(vocab_size,) float32``, a copy, after the token that the last ``decode`` was asked for as ``also``."""
+        address = self._logits_address(self._handle, index)
+        if not address:
+            raise BackendError(f"llama.cpp has no logits ({take_complaint()}); evaluate the tokens again.")
+        buffer: Any = (ctypes.c_float * self._vocab_size).from_address(address)
+        return np.array(np.frombuffer(buffer, np.float32))
 
     def forget(self, sequence: int, length: int) -> bool:
         """Drop all of ``sequence`` from position ``length`` on; False where the memory cannot be cut there."""

@@ -76,6 +76,8 @@ class LlamaCppBackend(Backend):
         self._book = SequenceBook(self.num_sequences, self.context_size, self.vocab_size)
         self._logits_owner: int | None = None  # the sequence whose logits lie in llama.cpp's buffer
         self._set_aside: dict[int, NDArray[np.float32]] = {}  # logits of other sequences, copied before they go
+        self._looks_at: int | None = None  # a position whose logits are wanted beside the last one's
+        self._seen: NDArray[np.float32] | None = None  # those logits
 
     def _open_context(self, asked_size: int | None, memory_available_bytes: int | None) -> None:
         library, model = self._library, self._model
@@ -122,6 +124,24 @@ class LlamaCppBackend(Backend):
         interrupt.reraise()
         return PrefillResult(cached, len(held) - cached, is_complete=len(held) == len(tokens))
 
+    def prefill_seeing(
+        self,
+        sequence: int,
+        tokens: Sequence[int],
+        length: int,
+        *,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> tuple[PrefillResult, NDArray[np.float32] | None]:
+        """Both in one pass: any token of a batch may have its logits computed."""
+        self._book.check_prefill(sequence, tokens)
+        self._forget(sequence, min(self._book.kept_prefix(sequence, tokens), length - 1))
+        self._looks_at = length - 1
+        try:
+            result = self.prefill(sequence, tokens, should_stop=should_stop)
+            return result, self._seen if result.is_complete else None
+        finally:
+            self._looks_at = self._seen = None
+
     def append(self, sequence: int, tokens: Sequence[int]) -> None:
         self._book.check_append(sequence, tokens)
         held, batch_size = self._book.held(sequence), self._open.batch_size
@@ -145,10 +165,15 @@ class LlamaCppBackend(Backend):
         self._drop_logits(sequence)
         self._logits_owner = None
         wants_logits = start + len(chunk) == of
+        also = None
+        if self._looks_at is not None and start <= self._looks_at < start + len(chunk):
+            also = self._looks_at - start
         try:
-            code = context.decode(sequence, start, chunk, wants_logits=wants_logits)
+            code = context.decode(sequence, start, chunk, wants_logits=wants_logits, also=also)
             if code == DECODED:
                 held.extend(chunk)
+                if also is not None:
+                    self._seen = context.logits_after(also)
                 self._logits_owner = sequence if wants_logits else None
         finally:  # also after Ctrl-C between the two lines above
             if len(held) == start:

@@ -16,7 +16,7 @@ from edge.think.probe import Probe
 from edge.think.router import CutPoints, LastLayer, Router, default_router
 from edge.think.router_weights import NUM_INPUTS
 
-FORMAT_VERSION = 3  # the first had a probe of one token, the second's saw the last of three tokens three times
+FORMAT_VERSION = 4  # the first had a probe of one token, the second's and the third's one for three tokens at once
 
 
 @dataclass(frozen=True, slots=True)
