@@ -219,12 +219,18 @@ def test_what_is_no_request_is_told_so(server: Served, path: str, body: bytes) -
 
 
 @pytest.mark.parametrize(
-    ("path", "method", "status"), [("/no", "GET", 404), (CHAT, "GET", 405), ("/v1/models/x", "GET", 404)]
+    ("path", "method", "status", "code"),
+    [
+        ("/no", "GET", 404, "no_such_path"),
+        (CHAT, "GET", 405, "no_such_method"),
+        ("/v1/models/x", "GET", 404, "model_not_found"),
+    ],
 )
-def test_what_is_not_there_is_told_in_json(server: Served, path: str, method: str, status: int) -> None:
+def test_what_is_not_there_is_told_in_json(server: Served, path: str, method: str, status: int, code: str) -> None:
     reply = server.ask(path, method=method)
     assert reply.status == status
     assert reply.json["error"]["message"]
+    assert reply.json["error"]["code"] == code
 
 
 def test_a_mistake_of_the_server_shows_no_traceback(server: Served, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,7 +80,8 @@ class Gate:
         if isinstance(error, HTTPException):
             sentence = f"{error.detail}; docs/server.md lists what there is."
             methods = (error.headers or {}).get("Allow")
-            return Refusal(error.status_code, "no_such_path", sentence, methods=methods)
+            code = "no_such_path" if methods is None else "no_such_method"
+            return Refusal(error.status_code, code, sentence, methods=methods)
         if isinstance(error, UsageError):
             return bad_request(str(error))
         if isinstance(error, EdgeError):
