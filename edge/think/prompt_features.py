@@ -113,7 +113,8 @@ def stride(num_tokens: int) -> int:
 def word_groups(tokens: Tokens) -> NDArray[np.uint8]:
     """``(n,)``: the group of the word of one to three tokens that begins at each token, the longest one; 0 is none."""
     slots = tokens.ids[:3]
-    found = _WORD_GROUPS.take(slots) * (_WORD_HASHES.take(slots) == tokens.hashes)
+    is_word = (_WORD_HASHES.take(slots) == tokens.hashes).view(np.uint8)  # to cast it would take longer
+    found = _WORD_GROUPS.take(slots) * is_word
     longest: NDArray[np.uint8] = np.maximum.reduce(found) & _GROUP_BITS
     return longest
 

@@ -21,18 +21,12 @@ STEM_BYTES = 5
 LONGEST_BYTES = 16_384
 
 # Arrays of no dimension, which numpy takes as they are; a number has to become one in every call.
-_BASE, _MIX, _SECOND, _THIRD, _STEM, _SHIFT = (
-    np.array(number, U64)
-    for number in (
-        0x9E3779B97F4A7C15,
-        0xD6E8FEB86659FD93,
-        0xA0761D6478BD642F,
-        0xE7037ED1A0B428DB,
-        0x8EBC6AF09C88C6E3,
-        64 - HASH_BITS,
-    )
+_BASE, _MIX, _STEM, _SHIFT = (
+    np.array(number, U64) for number in (0x9E3779B97F4A7C15, 0xD6E8FEB86659FD93, 0x8EBC6AF09C88C6E3, 64 - HASH_BITS)
 )
+_SECOND, _THIRD = 0xA0761D6478BD642F, 0xE7037ED1A0B428DB
 _STEM_BYTES = np.array(STEM_BYTES)
+_END = 0xFF  # a byte that UTF-8 never has; a token of it is worth nothing
 _NOTHING, _LETTER, _DIGIT, _SIGN, _LEAD, _INSIDE = range(6)
 
 
@@ -54,14 +48,25 @@ def _classes() -> NDArray[np.uint8]:
 
 def _byte_values() -> NDArray[np.uint64]:
     """A random number for each byte: letters without case, one for all digits, none for what separates words."""
-    values = (np.arange(1, 257, dtype=U64) * _BASE) ^ _SECOND  # SplitMix64 (Steele et al. 2014)
+    values = (np.arange(1, 257, dtype=U64) * _BASE) ^ np.uint64(_SECOND)  # SplitMix64 (Steele et al. 2014)
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         values = (values ^ (values >> np.uint64(shift))) * np.uint64(factor)
     values ^= values >> np.uint64(31)
     values[65:91] = values[97:123]
     values[48:58] = values[48]
-    values[CLASSES == _NOTHING] = 0
+    values[CLASSES == _NOTHING] = values[_END] = 0
     return values
+
+
+def _mixes() -> NDArray[np.uint64]:
+    """``(3, 3)``: from the hashes of a token and the two behind it to those of one, two and three tokens.
+
+    Two are ``(first + second * _SECOND) * _MIX``, three ``(two + third * _THIRD) * _MIX``; one product is quicker.
+    """
+    mix = int(_MIX)
+    two = [mix, _SECOND * mix, 0]
+    three = [two[0] * mix, two[1] * mix, _THIRD * mix]
+    return np.array([[number % 2**64 for number in row] for row in ([1, 0, 0], two, three)], U64)
 
 
 def _starts() -> NDArray[np.bool_]:
@@ -76,6 +81,7 @@ CLASSES = _classes()
 _VALUES = _byte_values()
 _STARTS = _starts()
 _POWERS = _powers(int(_BASE))
+_MIXES = _mixes()
 _INVERSES = _powers(pow(int(_BASE), -1, 2**64))[1:] * _MIX  # by where a token begins: one byte stands before the text
 
 
@@ -95,23 +101,22 @@ def tokenize(text: bytes) -> Tokens:
     """The tokens of UTF-8 ``text``, of at most ``LONGEST_BYTES`` bytes; the rest is not looked at.
 
     What surrounds the text saves steps, each of which costs more than its few numbers: a byte that is worth nothing has
-    a sum before each byte of the text, and a sign is where the last token ends.
+    a sum before each byte of the text, and the last two tokens are followed by two that are worth nothing.
     """
-    text = b"\n" + text[:LONGEST_BYTES] + b"."
+    text = b"\n" + text[:LONGEST_BYTES] + b"\xff\xff\xff"
     codes = np.frombuffer(text, _BYTE)
     pairs = np.ndarray(len(text) - 1, _PAIR, text, strides=(1,))
     bounds = _STARTS.take(pairs).nonzero()[0]
-    starts, ends = bounds[:-1], bounds[1:]
-    count = len(starts)
+    starts, ends, count = bounds[:-1], bounds[1:], len(bounds) - 3
     sums = np.add.accumulate(_VALUES.take(codes) * _POWERS[: len(text)])
     at_bounds = sums.take(bounds)
     at_start = at_bounds[:-1]
     inverses = _INVERSES.take(starts)
-    hashes = np.zeros((IDS, count + 2), U64)  # nothing follows the last two
-    words, pairs_of, triples, stems = hashes
-    np.multiply(at_bounds[1:] - at_start, inverses, out=words[:count])
-    np.multiply(words[:count] + words[1:-1] * _SECOND, _MIX, out=pairs_of[:count])
-    np.multiply(pairs_of[:count] + words[2:] * _THIRD, _MIX, out=triples[:count])
-    np.multiply((sums.take(np.minimum(starts + _STEM_BYTES, ends)) - at_start) * inverses, _STEM, out=stems[:count])
-    hashes = hashes[:, :count]
+    words = (at_bounds[1:] - at_start) * inverses
+    stems = (sums.take(np.minimum(starts + _STEM_BYTES, ends)) - at_start) * inverses
+    hashes = np.empty((IDS, count), U64)
+    windows = np.ndarray((3, count), U64, words, strides=(8, 8))  # the words, those behind them, those behind these
+    np.matmul(_MIXES, windows, out=hashes[:3])
+    np.multiply(stems[:count], _STEM, out=hashes[3])
+    starts = starts[:count]
     return Tokens(hashes[:3], (hashes >> _SHIFT).view(_ID), starts, codes[1:].take(starts))

@@ -7,9 +7,11 @@ the weights are read. Does not know: the model that will answer, deadlines, or w
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from functools import cache
 from math import exp
+from operator import mul
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -100,20 +102,21 @@ class Router:
     sum does not come near a cut.
     """
 
-    def __init__(self, weights: RouterWeights, cuts: CutPoints | None = None, last: LastLayer | None = None) -> None:
-        self._weights = weights
+    def __init__(self, weights: RouterWeights) -> None:
+        self.cuts = CutPoints()
         self._codes = weights.codes
         self._layer = np.vstack([weights.layer, weights.bias]).astype(np.float64)  # the last input is always 1
-        self._last = None if last is None else np.append(last.weights.astype(np.float64), last.bias)
+        self._last: NDArray[np.float64] | None = None
         # By the number of pooled tokens: what a sum of codes is worth, for the whole, the head and the tail.
         whole = np.arange(POOLED_TOKENS + 1)
         sizes = np.stack([whole, *[np.minimum(whole, END_TOKENS)] * 2], axis=1)[..., None]
         self._worth = (weights.steps / (sizes + SMOOTHING)).reshape(len(whole), -1)
-        self.cuts = cuts or CutPoints()
 
     def with_layer(self, last: LastLayer, cuts: CutPoints) -> Router:
         """The same router, taught one model's outcomes."""
-        return Router(self._weights, cuts, last)
+        taught = copy(self)
+        taught.cuts, taught._last = cuts, np.append(last.weights.astype(np.float64), last.bias)
+        return taught
 
     def route(self, prompt: str | Sequence[Message], history: Sequence[Message] = ()) -> Difficulty:
         """The difficulty of ``prompt``, or of the last user message in a conversation; any text has one.
@@ -143,8 +146,8 @@ class Router:
         chances = tuple([power * scale for power in powers])
         if self._last is not None:
             return 1.0 / (1.0 + exp(-max(float(np.dot(inputs, self._last)), LEAST_LOGIT))), chances
-        odds = [exp(-logit if logit > LEAST_LOGIT else -LEAST_LOGIT) for logit in numbers[NUM_KINDS:]]
-        return sum([chance / (1.0 + each) for chance, each in zip(chances, odds, strict=True)]), chances
+        wrong = [1.0 / (1.0 + exp(-logit if logit > LEAST_LOGIT else -LEAST_LOGIT)) for logit in numbers[NUM_KINDS:]]
+        return sum(map(mul, chances, wrong)), chances
 
     def _inputs(self, features: Features) -> NDArray[np.float64]:
         """Counts, then the words of the whole, of the head and of the tail, each summed up over its length; then 1."""

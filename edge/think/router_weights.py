@@ -5,7 +5,6 @@ Knows: shapes, rounding to bytes, and how outputs become a score. Does not know:
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -85,6 +84,8 @@ class RouterWeights:
 @cache
 def weights_hash(path: Path = PATH) -> str:
     """Names the weights in the file at ``path``; empty where it cannot be read, which ``load`` will say."""
+    import hashlib
+
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError:
