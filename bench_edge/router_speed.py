@@ -8,6 +8,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -64,4 +65,4 @@ def measure_size() -> dict[str, Any]:
     loads_s = [
         float(subprocess.run(command, capture_output=True, text=True, check=True).stdout) for _ in range(NUM_LOADS)
     ]
-    return {"bytes": PATH.stat().st_size, "load_ms": round(1e3 * percentile(loads_s, 0.5), 2)}
+    return {"bytes": Path(PATH).stat().st_size, "load_ms": round(1e3 * percentile(loads_s, 0.5), 2)}

@@ -213,7 +213,7 @@ def test_one_prompt_and_a_batch_score_alike() -> None:
 
 def test_weights_are_small_and_survive_a_round_trip(tmp_path: Path) -> None:
     """The package must not grow, and a rounded table must not change what is decided."""
-    assert PATH.stat().st_size <= 1_000_000
+    assert Path(PATH).stat().st_size <= 1_000_000
     weights = RouterWeights.load()
     weights.save(tmp_path / "again.bin")
     again = Router(RouterWeights.load(tmp_path / "again.bin"))
@@ -224,12 +224,12 @@ def test_weights_are_small_and_survive_a_round_trip(tmp_path: Path) -> None:
 
 def test_damaged_weights_are_refused_in_one_sentence(tmp_path: Path) -> None:
     """A traceback from numpy would tell a user nothing."""
-    (tmp_path / "short.bin").write_bytes(PATH.read_bytes()[:-1])
+    (tmp_path / "short.bin").write_bytes(Path(PATH).read_bytes()[:-1])
     with pytest.raises(BundleError, match="damaged"):
         RouterWeights.load(tmp_path / "short.bin")
     with pytest.raises(BundleError, match="cannot be read"):
         RouterWeights.load(tmp_path / "missing.bin")
-    (tmp_path / "other.bin").write_bytes(PATH.read_bytes().replace(b"router 1", b"router 0", 1))
+    (tmp_path / "other.bin").write_bytes(Path(PATH).read_bytes().replace(b"router 1", b"router 0", 1))
     with pytest.raises(BundleError, match="another version"):
         RouterWeights.load(tmp_path / "other.bin")
     assert default_router() is default_router()

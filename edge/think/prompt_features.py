@@ -6,14 +6,16 @@ Knows: tokens, signs, word groups, where in the prompt they stand. Does not know
 from __future__ import annotations
 
 from math import log1p
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edge.think.prompt_tokens import HASH_BITS, Tokens, tokenize
 from edge.think.prompt_view import view
 from edge.think.prompt_words import WORD_GROUPS, lexicon
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 FOLLOW_UP_TOKENS = 16  # a longer message stands for itself
 END_TOKENS = 24  # at the head and at the tail, where a long prompt says what it wants

@@ -8,10 +8,12 @@ numbers, whose odd base has an inverse), so that any stretch of the text is hash
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 U64: np.dtype[np.uint64] = np.dtype(np.uint64)
 _PAIR, _BYTE, _ID = np.dtype("<u2"), np.dtype(np.uint8), np.dtype(np.int64)

@@ -15,13 +15,16 @@ from operator import mul
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edge.think.prompt_features import END_TOKENS, POOLED_TOKENS, SMOOTHING, Features, featurize, stride
-from edge.think.router_weights import LEAST_LOGIT, NUM_INPUTS, NUM_KINDS, Floats, RouterWeights
+from edge.think.prompt_tokens import IDS
+from edge.think.router_weights import LEAST_LOGIT, NUM_INPUTS, NUM_KINDS, RouterWeights
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from edge.chat_types import Message
+    from edge.think.router_weights import Floats
 
 LOOKED_UP_WHOLE = 2 * POOLED_TOKENS  # tokens; of more, those that are in no pool are not looked up
 
@@ -155,13 +158,13 @@ class Router:
         count = ids.shape[1]
         step = stride(count)
         num_pooled = -(-count // step)
-        whole, head = slice(None, None, step), 0
-        if count > LOOKED_UP_WHOLE:  # head and tail behind the whole, else among it
+        if count <= LOOKED_UP_WHOLE:
+            pools = _POOLS[count]
+        else:  # head and tail behind the whole
             ids = np.concatenate((ids[:, ::step], ids[:, :END_TOKENS], ids[:, -END_TOKENS:]), axis=1)
-            whole, head = slice(num_pooled), num_pooled
-        pools = np.zeros((3, *ids.shape), np.float32)  # which ids are in the whole, in the head, in the tail
-        pools[0, :, whole] = pools[1, :, head : head + END_TOKENS] = pools[2, :, -END_TOKENS:] = 1.0
-        sums = np.dot(pools.reshape(3, ids.size), self._codes.take(ids.ravel(), axis=0))  # quicker than any other sum
+            pools = _pools(ids.shape[1], slice(num_pooled), num_pooled)
+        codes = self._codes.take(ids.ravel(), axis=0).astype(np.float32)
+        sums = np.dot(pools, codes)  # quicker than any other sum
         inputs = np.empty(NUM_INPUTS + 1)
         inputs[:start], inputs[-1] = features.counts, 1.0
         np.multiply(sums.ravel(), self._worth[num_pooled], out=inputs[start:-1])
@@ -171,6 +174,20 @@ class Router:
         """The score of the last message of the user in ``history``."""
         asked = [message.content for message in history if message.role == "user"]
         return self._score(featurize(asked[-1]))[0] if asked else 0.0
+
+
+def _pools(count: int, whole: slice, head: int) -> Floats:
+    """``(3, IDS * count)``: 1 where an id of ``count`` tokens is in the ``whole``, in the head, in the tail.
+
+    The head begins at ``head``, the tail ends at the end.
+    """
+    pools = np.zeros((3, IDS, count), np.float32)
+    pools[0, :, whole] = pools[1, :, head : head + END_TOKENS] = pools[2, :, -END_TOKENS:] = 1.0
+    return pools.reshape(3, IDS * count)
+
+
+# By the number of tokens: 1.6 MB, and a decision would take 4 us to make its own.
+_POOLS = [_pools(count, slice(None, None, stride(count)), 0) for count in range(LOOKED_UP_WHOLE + 1)]
 
 
 def _last_message(messages: Sequence[Message]) -> tuple[str, Sequence[Message]]:
