@@ -24,7 +24,7 @@ from bench_edge.report import Check
 from bench_edge.think_run import Outcome as Answered
 from bench_edge.think_run import ThinkRun
 from edge.calibrate import CalibrationPrompt, Measurement, Outcome, read_prompts
-from edge.calibrate_fit import Goal, area, curve, fit_refit
+from edge.calibrate_fit import Goal, area, curve, fit_refit, with_taken_back
 from edge.cli_calibrate import default_prompts
 from edge.engine import Engine, load
 from edge.model_source import find_model
@@ -42,7 +42,12 @@ class Decided:
     staged: Floats
     thinks: Floats  # 1 where auto thinks
     probed: Floats  # 1 where the probe was asked
-    taken_back: Floats  # tokens of a direct answer that were computed, and dropped because it thinks after all
+    extra: Floats  # tokens of a direct answer that were computed; dropped where it thinks after all
+
+    @property
+    def taken_back(self) -> Floats:
+        """The tokens that were dropped."""
+        return self.extra * self.thinks
 
 
 class ModelsRun:
@@ -93,12 +98,11 @@ def decide_all(engine: Engine, refit: Refit, problems: Sequence[Problem]) -> Dec
         if place % 500 == 0:
             print(f"deciding: {place} of {len(problems)} problems", file=sys.stderr, flush=True)
         found = router.route(problem.prompt)
-        staged, thinks, taken_back = float(found.thinks), found.thinks, 0
+        staged, thinks, num_extra = float(found.thinks), found.thinks, 0
         if not found.is_sure and (signals := engine.look_ahead(CalibrationPrompt.of(problem.prompt).messages)):
             staged, num_looks = refit.probe.settle(found.score, signals)
-            thinks = staged >= refit.probe.cut
-            taken_back = num_looks - 1 if thinks else 0
-        rows.append((found.score, staged, float(thinks), float(not found.is_sure), float(taken_back)))
+            thinks, num_extra = staged >= refit.probe.cut, num_looks - 1
+        rows.append((found.score, staged, float(thinks), float(not found.is_sure), float(num_extra)))
     return Decided(*np.array(rows).T)
 
 
@@ -157,10 +161,11 @@ def _outcome(off: Answered, on: Answered) -> Outcome:
 def probe_worth(decided: Decided, outcomes: Sequence[Outcome], seed: int) -> dict[str, Any]:
     """The area under accuracy over tokens, with the probe and without, and their difference over resampled problems."""
     rng, size = np.random.default_rng(seed), len(outcomes)
+    with_probe_costs = with_taken_back(outcomes, decided.extra)
 
     def areas(rows: Sequence[int]) -> tuple[float, float]:
-        chosen = [outcomes[row] for row in rows]
-        return area(curve(decided.staged[rows], chosen)), area(curve(decided.text[rows], chosen))
+        chosen, costly = [outcomes[row] for row in rows], [with_probe_costs[row] for row in rows]
+        return area(curve(decided.staged[rows], costly)), area(curve(decided.text[rows], chosen))
 
     with_probe, alone = areas(range(size))
     draws = [areas(rng.integers(0, size, size).tolist()) for _ in range(NUM_DRAWS // 4)]

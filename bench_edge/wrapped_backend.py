@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class WrappedBackend(Backend):
-    """Hands everything on to ``inner``."""
+    """Hands everything on to ``inner``, as a device that gives logits in one place only."""
 
     def __init__(self, inner: Backend) -> None:
         self._inner = inner

@@ -17,6 +17,7 @@ from edge.answer_log import AnswerLog, Waited
 from edge.answer_shape import make_shape
 from edge.chat_types import AnswerOptions, Decision, DecisionSource, FinishReason, Message, StreamEvent, Think
 from edge.document_loop import DocumentLoop
+from edge.drafted import DraftedTokens
 from edge.forced_text import ForcedText
 from edge.limits import Due, check_limits, check_tools, most_judge_tokens, plan_answer
 from edge.opening import Opening
@@ -77,17 +78,16 @@ def stream_answer(
     log.prefilled(opening.start_s, opening.num_prompt, opening.num_forced, opening.cached_tokens or 0)
     controller = Controller(limits, pace.speed, opening.tokens, clock())
     sampler = make_sampler(model, options)
-
-    def take_drafted() -> None:
-        controller.forced()  # its time was no step's
-        log.drafted_tokens += 1
-
-    backend = opening.drafted(take_drafted) or model.backend
+    draft, num_read = opening.draft, len(opening.tokens)  # the loop goes on with these tokens
+    drafted = None if draft is None else DraftedTokens(model.backend, draft, controller.forced)
+    if draft is not None:
+        log.drafted(draft.num_tags, draft.steps_s)
     model.backend.run_ahead(sampler.is_greedy and shape is None)
     loop = _make_loop(
         model, sequence, options, opening, shape,
         parser=parser, sampler=sampler, log=log, controller=controller, forced_text=forced_text,
-        backend=backend, decided=decision.think, stop=stop, stop_thinking=stop_thinking or Event(), clock=clock,
+        backend=drafted or model.backend, decided=decision.think,
+        stop=stop, stop_thinking=stop_thinking or Event(), clock=clock,
     )  # fmt: skip
     if is_complete:
         decision = yield from _tell(loop, parser, log, decision)
@@ -98,7 +98,7 @@ def stream_answer(
         decision, reason, model.name, model.backend.name, malformed_tool_calls=num_malformed, document=loop.document
     )
     opening.learn(pace.speed)
-    num_read = opening.num_prompt + opening.num_forced
+    num_read += drafted.num_taken if drafted is not None else 0
     pace.learn(result, num_read, controller.steps_s, closed_by=loop.closed_by, opening_tokens=log.opening_tokens)
     yield StreamEvent("done", result=result)
 

@@ -30,7 +30,6 @@ class AnswerLog:
         self.raw: list[str] = []
         self.tool_calls: list[ToolCall] = []
         self.opening_tokens = 0  # of the answer: tags that stand before its first word
-        self.drafted_tokens = 0  # generated ones that were computed before decoding began
         self._texts: dict[Stage, list[str]] = {"judge": [], "thinking": [], "answer": []}
         self._prompt_tokens = self._forced_tokens = self._cached_tokens = 0
         self._clock = clock
@@ -39,6 +38,8 @@ class AnswerLog:
         self._prefill_s = 0.0
         self._close_s = 0.0
         self._decode_start_s = 0.0
+        self._steps_ahead_s = 0.0  # of tokens that were computed before decoding began
+        self._num_free = 0  # tokens that took no step
         self._seconds: dict[Stage, float] = {"judge": 0.0, "thinking": 0.0, "answer": 0.0}
         self._stage: Stage | None = None
         self._stage_start_s = 0.0
@@ -57,6 +58,10 @@ class AnswerLog:
         self._prompt_tokens, self._forced_tokens, self._cached_tokens = prompt_tokens, forced_tokens, cached_tokens
         self._decode_start_s = self._stage_start_s = self._clock()
         self._prefill_s = self._decode_start_s - started_s
+
+    def drafted(self, num_tags: int, steps_s: float) -> None:
+        """The answer begins with ``num_tags`` that took no step, and with tokens that took ``steps_s`` before now."""
+        self._num_free, self._steps_ahead_s = num_tags, steps_s
 
     def enter(self, stage: Stage) -> None:
         """The next token belongs to ``stage``."""
@@ -101,17 +106,14 @@ class AnswerLog:
         """The finished answer."""
         end_s = self._clock()
         self._leave()
-        decode_s = end_s - self._decode_start_s if self._decode_start_s else 0.0
+        decode_s = end_s - self._decode_start_s + self._steps_ahead_s if self._decode_start_s else 0.0
         return Answer(
             answer=self.text("answer"),
             thinking=self.text("thinking"),
             raw="".join(self.raw),
             decision=decision,
             usage=self._usage(),
-            timings=self._timings(
-                end_s - self._waited.asked_at_s,
-                (self.num_generated - self.drafted_tokens) / decode_s if decode_s > 0 else 0.0,
-            ),
+            timings=self._timings(end_s - self._waited.asked_at_s, decode_s),
             finish_reason=reason,
             model=model,
             backend=backend,
@@ -136,7 +138,8 @@ class AnswerLog:
             forced_tokens=self._forced_tokens,
         )
 
-    def _timings(self, total_s: float, decode_tokens_per_s: float) -> Timings:
+    def _timings(self, total_s: float, decode_s: float) -> Timings:
+        num_steps = max(self.num_generated - self._num_free, 0)
         return Timings(
             queue_s=self._waited.queue_s,
             load_s=self._waited.load_s,
@@ -146,5 +149,6 @@ class AnswerLog:
             close_s=self._close_s,
             answer_s=self._seconds["answer"],
             total_s=total_s,
-            decode_tokens_per_s=decode_tokens_per_s,
+            decode_s=decode_s,
+            decode_tokens_per_s=num_steps / decode_s if decode_s > 0 else 0.0,
         )

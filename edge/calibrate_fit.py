@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -84,14 +84,18 @@ def fit_refit(texts: Sequence[str], outcomes: Sequence[Outcome], goal: Goal) -> 
     low, high = sure_below(chances, outcomes), sure_above(chances, pays, outcomes)
     low = min(low, high)
     is_unsure = (chances >= low) & (chances < high)
-    staged = np.where(chances < low, 0.0, np.where(chances >= high, 1.0, settled(probed)))
-    cut, better = choose_cut(staged, outcomes, goal).cut, choose_cut(chances, outcomes, goal).cut
+    cut, better = 0.0, choose_cut(chances, outcomes, goal).cut
+    for _ in range(2):  # a cut above what counts as sure changes what the probe looks at
+        found, num_taken_back = settled(probed, cut)
+        staged = np.where(chances < low, 0.0, np.where(chances >= high, 1.0, found))
+        costly = with_taken_back(outcomes, np.where(is_unsure, num_taken_back, 0))
+        cut = choose_cut(staged, costly, goal).cut
     cuts = CutPoints(unsure=low, short=high, think=high, better=min(max(better, low), high))
     report = _report(
         outcomes,
         pays,
         goal,
-        {"router": chances, "router and probe": staged},
+        {"router": (chances, outcomes), "router and probe": (staged, costly)},
         {"router": better, "router and probe": cut},
     )
     report["asked_the_probe"] = round(float(is_unsure.mean()), 5)
@@ -122,13 +126,21 @@ def fit_looks(chances: Doubles, pays: Doubles, outcomes: Sequence[Outcome]) -> t
     return tuple(looks), found[1:]
 
 
-def settled(looked: Sequence[Doubles]) -> Doubles:
-    """The chances by which a probe decides, from those after each look."""
-    found = looked[0].copy()
-    for chances in looked[1:]:
-        goes_on = found < SURE
-        found[goes_on] = chances[goes_on]
-    return found
+def settled(looked: Sequence[Doubles], cut: float) -> tuple[Doubles, Doubles]:
+    """The chances by which a probe decides that thinks from ``cut`` on, from those after each look; and how many tokens
+    it has computed by then that only a direct answer needs."""
+    found, num_tokens = looked[0].copy(), np.zeros(len(looked[0]))
+    for place, chances in enumerate(looked[1:], start=1):
+        goes_on = (found < max(SURE, cut)) & (num_tokens == place - 1)
+        found[goes_on], num_tokens[goes_on] = chances[goes_on], place
+    return found, num_tokens
+
+
+def with_taken_back(outcomes: Sequence[Outcome], num_tokens: Sequence[float] | Doubles) -> list[Outcome]:
+    """``outcomes`` with so many more tokens where a model thinks: of a direct answer, begun and taken back."""
+    return [
+        replace(one, on_tokens=one.on_tokens + float(number)) for one, number in zip(outcomes, num_tokens, strict=True)
+    ]
 
 
 def is_enough(pays: Doubles) -> bool:
@@ -214,13 +226,17 @@ def area(points: Sequence[Point]) -> float:
 
 
 def _report(
-    outcomes: Sequence[Outcome], pays: Doubles, goal: Goal, chances: dict[str, Doubles], cuts: dict[str, float]
+    outcomes: Sequence[Outcome],
+    pays: Doubles,
+    goal: Goal,
+    routers: dict[str, tuple[Doubles, Sequence[Outcome]]],
+    cuts: dict[str, float],
 ) -> dict[str, Any]:
     """What was measured, for people and for the bench; all of it on chances that did not see the prompt."""
     found: dict[str, Any] = {"prompts": len(outcomes), "thinking_pays": int(pays.sum()), "goal": str(goal)}
-    for name, values in chances.items():
-        points = curve(values, outcomes)
-        chosen = choose_cut(values, outcomes, goal)
+    for name, (values, costs) in routers.items():
+        points = curve(values, costs)
+        chosen = choose_cut(values, costs, goal)
         found[name] = {
             "cut": cuts[name],
             "accuracy": round(chosen.accuracy, 5),

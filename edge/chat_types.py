@@ -157,7 +157,7 @@ class Timings:
 
     ``start_s``: from the start of the process until it began to load, of a command with a deadline; it is no part of
     any other. ``queue_s``: from the request until the engine was free. ``ttft_s``: from the request to the first
-    visible (thinking or answer) text.
+    visible (thinking or answer) text. ``decode_s``: in which tokens were generated, a probe's that were kept included.
     """
 
     queue_s: float = 0.0
@@ -168,6 +168,7 @@ class Timings:
     close_s: float = 0.0
     answer_s: float = 0.0
     total_s: float = 0.0
+    decode_s: float = 0.0
     decode_tokens_per_s: float = 0.0
     start_s: float = 0.0
 

@@ -5,12 +5,14 @@ were computed, or how a token is picked from logits.
 
 The loop asks and tells it what it would ask and tell the backend. As long as the tokens it picks are the drafted ones,
 the device has nothing to do; what lies behind the first other one is cut away. Logits are the device's own, so that
-what is drawn from them is what would have been drawn without a draft.
+what is drawn from them is what would have been drawn without a draft; tags that open an answer, which were evaluated
+together, have none and are taken for the only choice.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,25 +23,33 @@ if TYPE_CHECKING:
     from edge.backends.base import Backend, PrefillResult
 
 
-class DraftedTokens:
-    """On a sequence of ``backend`` that holds ``accepted`` tokens and the ``drafted`` ones behind them.
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """``tokens`` that a sequence holds behind ``opening``, and the logits before each, None for a tag's.
 
-    ``logits`` are those before each drafted token; None where they are not known: it is taken for the only one then,
-    unless it is banned. ``when_taken`` is called for each drafted token that is picked.
+    ``num_tags`` of them were evaluated with the opening, the others took ``steps_s`` seconds.
     """
 
-    def __init__(
-        self,
-        backend: Backend,
-        accepted: Sequence[int],
-        drafted: Sequence[int],
-        logits: Sequence[NDArray[np.float32] | None],
-        when_taken: Callable[[], None],
-    ) -> None:
+    opening: list[int]
+    tokens: list[int]
+    logits: list[NDArray[np.float32] | None]
+    num_tags: int
+    steps_s: float
+
+
+class DraftedTokens:
+    """What the loop takes for its ``backend``, one of whose sequences holds ``draft``.
+
+    ``not_timed`` is called where the time to the next token is no decode step's: it was there already, or the device
+    has to go back for it.
+    """
+
+    def __init__(self, backend: Backend, draft: Draft, not_timed: Callable[[], None]) -> None:
+        self.num_taken = 0
         self._backend = backend
-        self._held = list(accepted)
-        self._ahead = list(zip(drafted, logits, strict=True))[::-1]  # the next one last
-        self._when_taken = when_taken
+        self._held = list(draft.opening)
+        self._ahead = list(zip(draft.tokens, draft.logits, strict=True))[::-1]  # the next one last
+        self._not_timed = not_timed
 
     def logits(self, sequence: int, banned: Sequence[int] = ()) -> NDArray[np.float32]:
         """See ``Backend.logits``."""
@@ -49,8 +59,7 @@ class DraftedTokens:
         if logits is not None:
             return logits
         if token in banned:
-            self._ahead.clear()
-            self._backend.prefill(sequence, self._held)
+            self.prefill(sequence, self._held)
             return self._backend.logits(sequence, banned)
         sure = np.full(self._backend.vocab_size, -np.inf, np.float32)
         sure[token] = 0.0
@@ -59,17 +68,20 @@ class DraftedTokens:
     def append(self, sequence: int, tokens: Sequence[int]) -> None:
         """See ``Backend.append``."""
         for place, token in enumerate(tokens):
-            if not self._ahead:
-                return self._backend.append(sequence, tokens[place:])
-            if token != self._ahead[-1][0]:
+            if self._ahead and token == self._ahead[-1][0]:
+                self._held.append(self._ahead.pop()[0])
+                self.num_taken += 1
+                self._not_timed()
+                continue
+            if self._ahead:
                 self._ahead.clear()
+                self._not_timed()
                 self._backend.cut(sequence, len(self._held))
-                return self._backend.append(sequence, tokens[place:])
-            self._held.append(self._ahead.pop()[0])
-            self._when_taken()
+            return self._backend.append(sequence, tokens[place:])
         return None
 
     def prefill(self, sequence: int, tokens: Sequence[int]) -> PrefillResult:
         """See ``Backend.prefill``; the draft is over."""
         self._ahead.clear()
+        self._not_timed()
         return self._backend.prefill(sequence, tokens)

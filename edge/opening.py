@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from edge.chat_types import Message
+from edge.drafted import Draft
 from edge.stream_parser import StreamParser
 from models.errors import PromptError
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edge.backends.base import PrefillResult
-    from edge.drafted import DraftedTokens
     from edge.loaded_model import LoadedModel
     from edge.think.probe import ProbeSignals
     from edge.think.speed import SpeedModel
@@ -49,8 +49,7 @@ class Opening:
         self.start_s = 0.0
         self._filled: list[int] = []
         self._last_fill: tuple[int, int, float] | None = None  # tokens, what was cached, seconds: not learned from yet
-        # the opening of the mode off, tokens of an answer that lie behind it, and the logits before each
-        self._draft: tuple[list[int], list[int], list[NDArray[np.float32] | None]] | None = None
+        self._draft: Draft | None = None  # what lies behind the opening of the mode off
         self._model = model
         self._sequence = sequence
         self.messages = messages
@@ -101,23 +100,24 @@ class Opening:
     ) -> ProbeSignals | None:
         """What the model would say first without thinking, and how its judge leans; None where that is cut short.
 
-        One forward pass evaluates the opening of the mode off and what a direct answer begins with, and a step each
-        next token, until ``is_enough`` (None: as many as there are to look at). All of it is the beginning of the
-        answer where that mode is chosen, with the exception of tags where the answer is not ``is_free`` to begin so.
+        One forward pass evaluates the opening of the mode off and the tags of a direct answer (two, where the model has
+        a judge and the device gives the last logits only), and a step each next token, until ``is_enough`` (None: as
+        many as there are to look at). All of it is the beginning of the answer where that mode is chosen, but with tags
+        where the answer is not ``is_free`` to begin with them.
         """
         from edge.think.probe import NUM_TOKENS, Figures, ProbeSignals
 
         self.render("off")
         backend, off = self._model.backend, self.tokens
         drafted = self._model.tokenizer.encode_control(self._model.dialect.answer_opening)
-        keeps_draft = is_free or not drafted
-        if len(off) + len(drafted) >= backend.context_size:
+        num_tags, steps_s = len(drafted), 0.0
+        if len(off) + num_tags >= backend.context_size:
             return None
         backend.run_ahead(False)  # a device that runs ahead tells its choice alone
         odds = self._prefill_and_judge([*off, *drafted], speed)
         if odds is None:
             return None
-        before: list[NDArray[np.float32] | None] = [None] * len(drafted)
+        before: list[NDArray[np.float32] | None] = [None] * num_tags
         figures: list[Figures] = []
         while True:
             logits = backend.logits(self._sequence)
@@ -129,9 +129,12 @@ class Opening:
                 break
             before.append(logits.copy())  # a view that the next step overwrites
             drafted.append(token)
+            start_s = self._clock()
             backend.append(self._sequence, (token,))
+            backend.logits(self._sequence)  # where the device computes behind our back, this waits for it
+            steps_s += self._clock() - start_s
             self._filled = [*off, *drafted]
-        self._draft = (off, drafted, before) if keeps_draft else None
+        self._draft = Draft(off, drafted, before, num_tags, steps_s) if is_free or not num_tags else None
         return signals
 
     def _prefill_and_judge(self, tokens: list[int], speed: SpeedModel) -> float | None:
@@ -140,23 +143,17 @@ class Opening:
         markers = self._model.judge_marker_ids
         if markers is None or markers[1] not in tokens[self.num_prompt :]:
             return 0.0 if self._prefill(tokens, speed) else None
-        place = tokens.index(markers[1], self.num_prompt)
-        logits = self._prefill_seeing(tokens, place, speed)
+        logits = self._prefill_seeing(tokens, tokens.index(markers[1], self.num_prompt), speed)
         return None if logits is None else float(logits[markers[0]] - logits[markers[1]])
 
-    def drafted(self, when_taken: Callable[[], None]) -> DraftedTokens | None:
-        """What lies behind ``tokens`` already, for the loop that goes on from here; None where nothing does."""
-        if self._draft is None or self._draft[0] != self.tokens:
-            return None
-        from edge.drafted import DraftedTokens
-
-        return DraftedTokens(self._model.backend, *self._draft, when_taken)
+    @property
+    def draft(self) -> Draft | None:
+        """What lies behind ``tokens`` already, None where nothing does."""
+        return self._draft if self._draft is not None and self._draft.opening == self.tokens else None
 
     def prefill(self) -> bool:
         """Evaluate the whole, forced text included; True when it was not interrupted."""
-        if self._draft is not None and self._draft[0] == self.tokens:
-            return True
-        if self._filled == self.tokens:  # nothing is forced, and the prompt lies there already
+        if self.draft is not None or self._filled == self.tokens:  # it lies there already
             return True
         return self._prefill(self.tokens, None)
 
@@ -173,11 +170,15 @@ class Opening:
 
     def _prefill_seeing(self, tokens: list[int], length: int, speed: SpeedModel) -> NDArray[np.float32] | None:
         """As ``_prefill``; the logits after the first ``length`` tokens."""
-        start_s = self._clock()
-        filled, logits = self._model.backend.prefill_seeing(
-            self._sequence, tokens, length, should_stop=self._should_stop
-        )
-        return logits if self._has_filled(tokens, filled, start_s, speed) else None
+        backend, start_s = self._model.backend, self._clock()
+        seen = backend.prefill_seeing(self._sequence, tokens, length, should_stop=self._should_stop)
+        if seen is not None:
+            filled, logits = seen
+            return logits if self._has_filled(tokens, filled, start_s, speed) else None
+        if not self._prefill(tokens[:length], speed):
+            return None
+        logits = backend.logits(self._sequence).copy()  # a view that the next pass overwrites
+        return logits if self._prefill(tokens, speed) else None
 
     def _has_filled(self, tokens: list[int], filled: PrefillResult, start_s: float, speed: SpeedModel | None) -> bool:
         """Note what a prefill that began at ``start_s`` has come to; whether it is whole."""

@@ -45,6 +45,7 @@ JSON_KEYS = {
         "close_s",
         "answer_s",
         "total_s",
+        "decode_s",
         "decode_tokens_per_s",
         "start_s",
     },

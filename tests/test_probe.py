@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from threading import Event
 from typing import Any
 
 import numpy as np
 import pytest
-from scripted_models import FakeClock, scripted_model
+from numpy.typing import NDArray
+from scripted_models import scripted_model
 
+from bench_edge.simulated_device import SimulatedClock
 from edge.answer import stream_answer
+from edge.backends.base import PrefillResult
 from edge.backends.scripted import ScriptedBackend
 from edge.calibrate import CalibrationPrompt
 from edge.chat_types import Answer, AnswerOptions, Message, Think
-from edge.drafted import DraftedTokens
+from edge.drafted import Draft, DraftedTokens
 from edge.engine import Engine, load
 from edge.pace import Pace
 from edge.think.probe import NUM_TOKENS, SIGNAL_NAMES, SURE, Figures, Look, Probe, ProbeSignals
@@ -122,8 +125,27 @@ def test_a_shape_and_a_limit_hold_behind_a_draft(model: str) -> None:
             off, _ = asked("off", **options)
             kept, _ = asked("auto", made_up(NO, NO), **options)
             assert (kept.raw, kept.usage, kept.document) == (off.raw, off.usage, off.document), options
-            again, _ = asked("off")
-            assert again.answer == asked("off")[0].answer
+            assert kept.timings.decode_s > 0 and kept.timings.decode_tokens_per_s >= 0
+
+
+@pytest.mark.parametrize("model", ["spark", "spark-hunyuan"])
+@pytest.mark.parametrize("backend", ["llama_cpp", "onnx"])
+def test_a_draft_that_was_not_used_up_does_not_meet_the_next_answer(model: str, backend: str) -> None:
+    """What lies behind the last token of an answer is no part of the conversation, nor of a saved one."""
+    first = [Message("user", PROMPT)]
+    with load(model, backend=backend, num_threads=1, context_size=512) as engine:
+        plain = engine.model
+        cut = engine.answer(first, AnswerOptions(think="off", temperature=0.0, max_tokens=1))
+        second = [*first, Message("assistant", cut.answer), Message("user", "12+7=?")]
+        expected = engine.answer(second, AnswerOptions(think="off", temperature=0.0)).raw
+        engine.model.backend.cut(0, 0)
+        engine.model = replace(plain, refit=made_up(NO, NO))
+        engine.answer(first, AnswerOptions(temperature=0.0, max_tokens=1))
+        state = engine.save_cache(first)
+        engine.model = plain
+        assert engine.answer(second, AnswerOptions(think="off", temperature=0.0)).raw == expected
+        assert state is not None and engine.restore_cache(state)
+        assert engine.answer(second, AnswerOptions(think="off", temperature=0.0)).raw == expected
 
 
 def test_tools_may_be_called_where_an_answer_was_drafted() -> None:
@@ -136,18 +158,54 @@ def test_tools_may_be_called_where_an_answer_was_drafted() -> None:
     assert (kept.raw, kept.usage) == (off.raw, off.usage)
 
 
-def test_drafted_tokens_teach_no_speed() -> None:
-    """A token that was there already would look as if the device made it in no time."""
-    model, clock, pace = scripted_model("12 and so on, and on, and on\n</answer>"), FakeClock(0.01), Pace()
-    model = replace(model, refit=made_up(NO, NO))
-    options = AnswerOptions(think="auto", temperature=0.0)
-    events = list(stream_answer(model, 0, [Message("user", "3*4?")], options, stop=Event(), clock=clock, pace=pace))
-    result = events[-1].result
-    assert result is not None and result.decision.source == "probe" and result.decision.think is False
+STEP_S = 0.01
+
+
+class TimedBackend(ScriptedBackend):
+    """Takes a step's time for each call that evaluates something, and half a step's for each token of it."""
+
+    clock: SimulatedClock
+
+    def prefill(self, sequence: int, tokens: Sequence[int], **options: Any) -> PrefillResult:
+        result = super().prefill(sequence, tokens, **options)
+        self.clock.now_s += STEP_S * (1 + result.evaluated_tokens / 2)
+        return result
+
+    def append(self, sequence: int, tokens: Sequence[int]) -> None:
+        super().append(sequence, tokens)
+        self.clock.now_s += STEP_S * (1 + (len(tokens) - 1) / 2)
+
+
+def timed_answer(
+    refit: Refit | None, think: Think, **options: Any
+) -> tuple[Answer, ScriptedBackend, list[list[float]]]:
+    """An answer of a scripted model, and the seconds of the steps that its pace has learned."""
+    model, clock, pace, learned = scripted_model("12 and so on\n</answer>"), SimulatedClock(), Pace(), []
     assert isinstance(model.backend, ScriptedBackend)
-    appended = [call for call in model.backend.calls if call.method == "append"]
-    assert len(appended) < result.usage.answer_tokens + NUM_TOKENS
-    assert pace.speed.is_measured and pace.speed.decode_s(1, 50) >= 0.01
+    model.backend.__class__ = TimedBackend
+    model.backend.clock = clock  # type: ignore[attr-defined]
+    pace.speed.learn_decode(0, [STEP_S] * 8)
+    learn = pace.speed.learn_decode
+    pace.speed.learn_decode = lambda context, steps_s: (learned.append(steps_s), learn(context, steps_s))  # type: ignore
+    events = stream_answer(
+        replace(model, refit=refit), 0, [Message("user", "3*4?")], AnswerOptions(think, temperature=0.0),
+        stop=Event(), clock=clock, pace=pace,
+    )  # fmt: skip
+    result = next(event.result for event in events if event.result is not None)
+    return result, model.backend, learned
+
+
+def test_drafted_tokens_teach_no_speed_and_are_timed() -> None:
+    """A token that was there already would look as if the device made it in no time."""
+    off, plain, off_learned = timed_answer(None, "off")
+    kept, backend, learned = timed_answer(made_up(NO, NO), "auto")
+    assert kept.decision.source == "probe" and kept.raw == off.raw and kept.usage == off.usage
+    appends = [sum(call.method == "append" for call in device.calls) for device in (plain, backend)]
+    assert appends[0] == appends[1]  # the second look's token is one of the answer's
+    assert all(step == pytest.approx(STEP_S) for steps in (*learned, *off_learned) for step in steps)
+    assert len(learned[-1]) == len(off_learned[-1]) - 1
+    assert kept.timings.decode_s == pytest.approx(off.timings.decode_s)
+    assert kept.timings.decode_tokens_per_s == pytest.approx(off.timings.decode_tokens_per_s)
 
 
 def test_looking_ahead_leaves_the_answers_as_they_are() -> None:
@@ -215,6 +273,8 @@ def test_a_probe_is_settled_by_a_sure_first_look_or_by_its_last() -> None:
     assert probe.settle(0.5, calm) == (pytest.approx(1 / (1 + np.exp(9.0))), 2)
     assert probe.settle(0.5, ProbeSignals(calm.tokens[:1])) == (0.5, 1)  # the answer has no second token
     assert probe.is_settled(SURE, 1) and not probe.is_settled(SURE - 0.01, 1) and probe.is_settled(0.0, 2)
+    eager = replace(probe, cut=0.97)  # what is not enough to think is not enough to stop looking
+    assert eager.settle(0.5, upset) == (pytest.approx(1 / (1 + np.exp(9.0))), 2)
     assert Probe.from_json(probe.to_json()) == probe
     with pytest.raises(ValueError, match="9 weights"):
         Probe.from_json({"looks": [{"weights": [1.0], "bias": 0.0}], "cut": 0.5})
@@ -230,32 +290,39 @@ def scripted(held: list[int], followers: dict[int, int]) -> ScriptedBackend:
     return backend
 
 
+def drafting(backend: ScriptedBackend, *logits: NDArray[np.float32] | None) -> tuple[DraftedTokens, list[None]]:
+    """A draft of 3 and 4 behind 1 and 2, and an entry for each time that is no step's."""
+    marks: list[None] = []
+    return DraftedTokens(backend, Draft([1, 2], [3, 4], list(logits), 0, 0.0), lambda: marks.append(None)), marks
+
+
 def test_drafted_tokens_cost_nothing_as_long_as_they_are_picked() -> None:
     """The device is asked for what lies behind them, and for nothing before."""
-    taken: list[None] = []
     backend = scripted([1, 2, 3, 4], {4: 5})
-    draft = DraftedTokens(backend, [1, 2], [3, 4], [None, np.eye(16, dtype=np.float32)[4]], lambda: taken.append(None))
+    draft, marks = drafting(backend, None, np.eye(16, dtype=np.float32)[4])
     for token in (3, 4):
         assert int(draft.logits(0).argmax()) == token
         draft.append(0, (token,))
-    assert backend.calls == [] and len(taken) == 2 and int(draft.logits(0).argmax()) == 5
+    assert backend.calls == [] and len(marks) == draft.num_taken == 2 and int(draft.logits(0).argmax()) == 5
     draft.append(0, (5,))
-    assert backend.length(0) == 5
+    assert backend.length(0) == 5 and len(marks) == 2
 
 
 def test_what_is_drafted_is_cut_where_another_token_is_picked_or_forced() -> None:
-    """A token that was never said must not stay in the cache."""
+    """A token that was never said must not stay in the cache; nor is the time to go back for it a step's."""
     backend = scripted([1, 2, 3, 4], {3: 4, 6: 7})
-    draft = DraftedTokens(backend, [1, 2], [3, 4], [np.eye(16, dtype=np.float32)[3]] * 2, lambda: None)
+    draft, marks = drafting(backend, *[np.eye(16, dtype=np.float32)[3]] * 2)
     draft.append(0, (3, 6))
     assert backend.length(0) == 4 and int(draft.logits(0).argmax()) == 7
+    assert (draft.num_taken, len(marks)) == (1, 2)
     backend = scripted([1, 2, 3, 4], {2: 3, 9: 8})
-    draft = DraftedTokens(backend, [1, 2], [3, 4], [None, None], lambda: None)
+    draft, marks = drafting(backend, None, None)
     assert int(draft.logits(0, banned=(3,)).argmax()) == 3 and backend.length(0) == 2  # the device's own logits
     draft.append(0, (9,))
     assert backend.length(0) == 3 and int(draft.logits(0).argmax()) == 8
+    assert (draft.num_taken, len(marks)) == (0, 1)
     backend = scripted([1, 2, 3, 4], {2: 3})
-    draft = DraftedTokens(backend, [1, 2], [3, 4], [None, None], lambda: None)
+    draft, marks = drafting(backend, None, None)
     draft.append(0, (3,))
     draft.prefill(0, [1, 2])
     assert backend.length(0) == 2 and int(draft.logits(0).argmax()) == 3

@@ -70,6 +70,12 @@ def test_tokens_are_those_of_a_slow_reader(text: str) -> None:
             assert alone.ids[3, 0] == found.ids[3, place]
 
 
+@pytest.mark.parametrize("size", [LONGEST_BYTES - 1, LONGEST_BYTES, LONGEST_BYTES + 1])
+def test_the_longest_text_is_read_to_its_limit(size: int) -> None:
+    """What surrounds a text must fit, too."""
+    assert tokenize(b"a " * (size // 2) + b"b" * (size % 2)).ids.shape == (4, LONGEST_BYTES // 2)
+
+
 def test_pairs_and_triples_depend_on_their_order() -> None:
     """A sum of hashes would take ``dog bites man`` for ``man bites dog``."""
     first, second = tokenize(b"dog bites man"), tokenize(b"man bites dog")

@@ -73,18 +73,13 @@ class Backend(ABC):
         length: int,
         *,
         should_stop: Callable[[], bool] | None = None,
-    ) -> tuple[PrefillResult, NDArray[np.float32] | None]:
-        """``prefill``, and the logits ``(vocab_size,)`` after the first ``length`` tokens; None after a stop.
+    ) -> tuple[PrefillResult, NDArray[np.float32] | None] | None:
+        """``prefill``, and from the same pass the logits ``(vocab_size,)`` after the first ``length`` tokens.
 
-        A device that gives logits in one place only takes a pass for each of the two.
+        They are None after a stop. The whole is None, and nothing is evaluated, on a device that computes the logits of
+        the last token alone.
         """
-        first = self.prefill(sequence, tokens[:length], should_stop=should_stop)
-        if not first.is_complete:
-            return first, None
-        seen = self.logits(sequence).copy()
-        second = self.prefill(sequence, tokens, should_stop=should_stop)
-        num_evaluated = first.evaluated_tokens + second.evaluated_tokens
-        return PrefillResult(first.cached_tokens, num_evaluated, second.is_complete), seen
+        return None
 
     @abstractmethod
     def append(self, sequence: int, tokens: Sequence[int]) -> None:

@@ -132,7 +132,7 @@ class LlamaCppBackend(Backend):
         *,
         should_stop: Callable[[], bool] | None = None,
     ) -> tuple[PrefillResult, NDArray[np.float32] | None]:
-        """Both in one pass: any token of a batch may have its logits computed."""
+        """See ``Backend``: any token of a batch may have its logits computed."""
         self._book.check_prefill(sequence, tokens)
         self._forget(sequence, min(self._book.kept_prefix(sequence, tokens), length - 1))
         self._looks_at = length - 1

@@ -97,12 +97,11 @@ def _call(call: ToolCall) -> dict[str, Any]:
 def _durations(answer: Answer) -> dict[str, int]:
     usage, timings = answer.usage, answer.timings
     num_tokens = usage.judge_tokens + usage.thinking_tokens + usage.answer_tokens
-    decode_s = num_tokens / timings.decode_tokens_per_s if timings.decode_tokens_per_s else 0.0
     return {
         "total_duration": int(timings.total_s * NANOSECONDS),
         "load_duration": int(timings.load_s * NANOSECONDS),
         "prompt_eval_count": usage.prompt_tokens,
         "prompt_eval_duration": int(timings.prefill_s * NANOSECONDS),
         "eval_count": num_tokens,
-        "eval_duration": int(decode_s * NANOSECONDS),
+        "eval_duration": int(timings.decode_s * NANOSECONDS),
     }

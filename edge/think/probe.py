@@ -92,8 +92,8 @@ class Probe:
         return float(sigmoid(np.array(inputs @ np.array(look.weights) + look.bias)))
 
     def is_settled(self, chance: float, num_tokens: int) -> bool:
-        """Whether no other token is looked at: it is sure that thinking pays, or all that can be has been."""
-        return num_tokens >= len(self.looks) or chance >= SURE
+        """Whether no other token is looked at: it is sure to think, or all that can be has been."""
+        return num_tokens >= len(self.looks) or chance >= max(SURE, self.cut)
 
     def settle(self, text_score: float, signals: ProbeSignals) -> tuple[float, int]:
         """The chance by which it decides where all ``signals`` are known, and how many tokens it looks at for it."""

@@ -33,7 +33,7 @@ _NOTHING, _LETTER, _DIGIT, _SIGN, _LEAD, _INSIDE = range(6)
 
 
 def _powers(base: int) -> NDArray[np.uint64]:
-    bases = np.full(LONGEST_BYTES + 2, base, U64)  # for the bytes around the text, too
+    bases = np.full(LONGEST_BYTES + 4, base, U64)  # for the bytes around the text, too
     bases[0] = 1
     return np.multiply.accumulate(bases)
 
