@@ -24,7 +24,7 @@ from bench_edge.report import Check
 from bench_edge.think_run import Outcome as Answered
 from bench_edge.think_run import ThinkRun
 from edge.calibrate import CalibrationPrompt, Measurement, Outcome, read_prompts
-from edge.calibrate_fit import Goal, area, curve, fit_refit, with_taken_back
+from edge.calibrate_fit import Goal, area, curve, fit_refit
 from edge.cli_calibrate import default_prompts
 from edge.engine import Engine, load
 from edge.model_source import find_model
@@ -42,12 +42,12 @@ class Decided:
     staged: Floats
     thinks: Floats  # 1 where auto thinks
     probed: Floats  # 1 where the probe was asked
-    extra: Floats  # tokens of a direct answer that were computed; dropped where it thinks after all
+    ahead: Floats  # tokens of a direct answer that were computed; dropped where it thinks after all
 
     @property
     def taken_back(self) -> Floats:
         """The tokens that were dropped."""
-        return self.extra * self.thinks
+        return self.ahead * self.thinks
 
 
 class ModelsRun:
@@ -98,11 +98,11 @@ def decide_all(engine: Engine, refit: Refit, problems: Sequence[Problem]) -> Dec
         if place % 500 == 0:
             print(f"deciding: {place} of {len(problems)} problems", file=sys.stderr, flush=True)
         found = router.route(problem.prompt)
-        staged, thinks, num_extra = float(found.thinks), found.thinks, 0
+        staged, thinks, num_ahead = float(found.thinks), found.thinks, 0
         if not found.is_sure and (signals := engine.look_ahead(CalibrationPrompt.of(problem.prompt).messages)):
             staged, num_looks = refit.probe.settle(found.score, signals)
-            thinks, num_extra = staged >= refit.probe.cut, num_looks - 1
-        rows.append((found.score, staged, float(thinks), float(not found.is_sure), float(num_extra)))
+            thinks, num_ahead = staged >= refit.probe.cut, num_looks - 1
+        rows.append((found.score, staged, float(thinks), float(not found.is_sure), float(num_ahead)))
     return Decided(*np.array(rows).T)
 
 
@@ -161,11 +161,11 @@ def _outcome(off: Answered, on: Answered) -> Outcome:
 def probe_worth(decided: Decided, outcomes: Sequence[Outcome], seed: int) -> dict[str, Any]:
     """The area under accuracy over tokens, with the probe and without, and their difference over resampled problems."""
     rng, size = np.random.default_rng(seed), len(outcomes)
-    with_probe_costs = with_taken_back(outcomes, decided.extra)
 
     def areas(rows: Sequence[int]) -> tuple[float, float]:
-        chosen, costly = [outcomes[row] for row in rows], [with_probe_costs[row] for row in rows]
-        return area(curve(decided.staged[rows], costly)), area(curve(decided.text[rows], chosen))
+        chosen = [outcomes[row] for row in rows]
+        staged = curve(decided.staged[rows], chosen, decided.ahead[rows])
+        return area(staged), area(curve(decided.text[rows], chosen))
 
     with_probe, alone = areas(range(size))
     draws = [areas(rng.integers(0, size, size).tolist()) for _ in range(NUM_DRAWS // 4)]

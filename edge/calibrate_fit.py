@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -86,16 +86,16 @@ def fit_refit(texts: Sequence[str], outcomes: Sequence[Outcome], goal: Goal) -> 
     is_unsure = (chances >= low) & (chances < high)
     cut, better = 0.0, choose_cut(chances, outcomes, goal).cut
     for _ in range(2):  # a cut above what counts as sure changes what the probe looks at
-        found, num_taken_back = settled(probed, cut)
+        found, num_ahead = settled(probed, cut)
         staged = np.where(chances < low, 0.0, np.where(chances >= high, 1.0, found))
-        costly = with_taken_back(outcomes, np.where(is_unsure, num_taken_back, 0))
-        cut = choose_cut(staged, costly, goal).cut
+        ahead = np.where(is_unsure, num_ahead, 0.0)
+        cut = choose_cut(staged, outcomes, goal, ahead).cut
     cuts = CutPoints(unsure=low, short=high, think=high, better=min(max(better, low), high))
     report = _report(
         outcomes,
         pays,
         goal,
-        {"router": (chances, outcomes), "router and probe": (staged, costly)},
+        {"router": (chances, None), "router and probe": (staged, ahead)},
         {"router": better, "router and probe": cut},
     )
     report["asked_the_probe"] = round(float(is_unsure.mean()), 5)
@@ -134,13 +134,6 @@ def settled(looked: Sequence[Doubles], cut: float) -> tuple[Doubles, Doubles]:
         goes_on = (found < max(SURE, cut)) & (num_tokens == place - 1)
         found[goes_on], num_tokens[goes_on] = chances[goes_on], place
     return found, num_tokens
-
-
-def with_taken_back(outcomes: Sequence[Outcome], num_tokens: Sequence[float] | Doubles) -> list[Outcome]:
-    """``outcomes`` with so many more tokens where a model thinks: of a direct answer, begun and taken back."""
-    return [
-        replace(one, on_tokens=one.on_tokens + float(number)) for one, number in zip(outcomes, num_tokens, strict=True)
-    ]
 
 
 def is_enough(pays: Doubles) -> bool:
@@ -182,14 +175,20 @@ def sure_above(chances: Doubles, pays: Doubles, outcomes: Sequence[Outcome]) -> 
     return float(chances[order[kept - 1]]) if kept else 1.0
 
 
-def curve(chances: Doubles, outcomes: Sequence[Outcome]) -> list[Point]:
-    """What each cut-point would have come to, from thinking always to never."""
+def curve(chances: Doubles, outcomes: Sequence[Outcome], ahead: Doubles | None = None) -> list[Point]:
+    """What each cut-point would have come to, from thinking always to never; ``ahead`` as for ``points_at``."""
     cuts = np.unique([0.0, *np.quantile(chances, np.linspace(0, 1, NUM_CURVE)), 1.0 + 1e-9])
-    return points_at(cuts.tolist(), chances, outcomes)
+    return points_at(cuts.tolist(), chances, outcomes, ahead)
 
 
-def points_at(cuts: Sequence[float], chances: Doubles, outcomes: Sequence[Outcome]) -> list[Point]:
-    """What each of ``cuts`` would have come to."""
+def points_at(
+    cuts: Sequence[float], chances: Doubles, outcomes: Sequence[Outcome], ahead: Doubles | None = None
+) -> list[Point]:
+    """What each of ``cuts`` would have come to.
+
+    ``ahead`` ``(n,)``: tokens of a direct answer that were computed to decide, and are taken back for a thought.
+    Thinking always asks for none.
+    """
     table = np.array(
         [(one.off_rate, one.on_rate, one.off_tokens, one.on_tokens, one.off_s, one.on_s) for one in outcomes]
     )
@@ -197,15 +196,17 @@ def points_at(cuts: Sequence[float], chances: Doubles, outcomes: Sequence[Outcom
     for cut in cuts:
         thinks = chances >= cut
         accuracy, tokens, seconds = (np.where(thinks, table[:, at + 1], table[:, at]).mean() for at in (0, 2, 4))
+        if ahead is not None and cut > 0.0:
+            tokens += (ahead * thinks).mean()
         points.append(Point(cut, float(accuracy), float(tokens), float(seconds), float(thinks.mean())))
     return points
 
 
-def choose_cut(chances: Doubles, outcomes: Sequence[Outcome], goal: Goal) -> Point:
+def choose_cut(chances: Doubles, outcomes: Sequence[Outcome], goal: Goal, ahead: Doubles | None = None) -> Point:
     """The point of the curve that the goal asks for; the nearest one where none reaches it."""
     if goal.kind == "chance":
-        return points_at([goal.share], chances, outcomes)[0]
-    points = curve(chances, outcomes)
+        return points_at([goal.share], chances, outcomes, ahead)[0]
+    points = curve(chances, outcomes, ahead)
     if goal.kind == "tokens":
         most = goal.share * points[0].tokens  # the first thinks always
         fitting = [point for point in points if point.tokens <= most] or [min(points, key=lambda point: point.tokens)]
@@ -229,14 +230,14 @@ def _report(
     outcomes: Sequence[Outcome],
     pays: Doubles,
     goal: Goal,
-    routers: dict[str, tuple[Doubles, Sequence[Outcome]]],
+    routers: dict[str, tuple[Doubles, Doubles | None]],
     cuts: dict[str, float],
 ) -> dict[str, Any]:
     """What was measured, for people and for the bench; all of it on chances that did not see the prompt."""
     found: dict[str, Any] = {"prompts": len(outcomes), "thinking_pays": int(pays.sum()), "goal": str(goal)}
-    for name, (values, costs) in routers.items():
-        points = curve(values, costs)
-        chosen = choose_cut(values, costs, goal)
+    for name, (values, ahead) in routers.items():
+        points = curve(values, outcomes, ahead)
+        chosen = choose_cut(values, outcomes, goal, ahead)
         found[name] = {
             "cut": cuts[name],
             "accuracy": round(chosen.accuracy, 5),

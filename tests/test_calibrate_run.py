@@ -117,6 +117,10 @@ def test_goals_choose_along_the_curve() -> None:
     assert likely.cut == 0.5 and likely.accuracy == 1.0
     half = choose_cut(chances, outcomes, Goal("tokens", 0.5))
     assert half.tokens <= 0.5 * points[0].tokens
+    ahead = np.full(300, 2.0)
+    assert curve(chances, outcomes, ahead)[0].tokens == points[0].tokens  # thinking always looks at nothing
+    likely_tokens = choose_cut(chances, outcomes, Goal("chance", 0.5), ahead).tokens
+    assert likely_tokens == pytest.approx(likely.tokens + 2.0 * likely.thinking_rate)
     assert area(points) > area(curve(np.random.default_rng(0).random(300), outcomes))
 
 
