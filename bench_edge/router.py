@@ -18,7 +18,7 @@ from bench_edge.report import BenchReport, Check, print_report
 from bench_edge.router_attack import attacks, flip_share
 from bench_edge.router_sources import LEFT_OUT, by_band, calibration, coarse, inside, long_prompts, scorer
 from bench_edge.router_spark import ModelsRun, spark_checks
-from bench_edge.router_speed import measure_size, measure_speed
+from bench_edge.router_speed import measure_host, measure_size, measure_speed
 from bench_edge.router_tables import tables
 from edge.model_source import EMBEDDED_FOLDERS
 from edge.think.router import Router, default_router
@@ -40,7 +40,8 @@ def main(arguments: list[str]) -> int:
     results: dict[str, Any] = {}
     checks: list[Check] = []
     if "text" in options.parts:  # as small as a process that answers: with all rows in memory it takes a tenth longer
-        results |= {"speed": measure_speed(default_router(), options.seed), "size": measure_size()}
+        results |= {"speed": measure_speed(default_router(), options.seed), "host": measure_host()}
+        results |= {"size": measure_size()}
     train_rows, dev = read_rows(options.data / "train.jsonl.gz"), read_rows(options.data / "dev.jsonl.gz")
     kept = KeptRun("router")
     run = ModelsRun(kept, options.problems, options.prompts, options.seed)

@@ -19,6 +19,7 @@ from edge.think.router_weights import PATH
 
 LENGTHS = (200, 8000)
 NUM_PROMPTS, NUM_ROUNDS, NUM_LOADS = 50, 40, 5
+HOST_STEPS, HOST_ROUNDS = 5000, 20_000
 LOAD = """
 import time, numpy, edge.chat_types
 start = time.perf_counter()
@@ -40,6 +41,25 @@ def measure_speed(router: Router, seed: int) -> dict[str, Any]:
             middle, high = percentile(times_us, 0.5), percentile(times_us, 0.99)
             found[f"{language} {length}"] = {"p50_us": round(middle, 2), "p99_us": round(high, 2)}
     return found
+
+
+def measure_host() -> dict[str, float]:
+    """How quiet the machine is: a loop of Python alone that takes about as long as a decision, and has nothing to wait
+    for. A break is a round that took half as long again; behind one a decision finds its caches cold.
+    """
+    times_us = []
+    for _ in range(HOST_ROUNDS):
+        start_s = time.perf_counter()
+        for _ in range(HOST_STEPS):
+            pass
+        times_us.append(1e6 * (time.perf_counter() - start_s))
+    middle, high = percentile(times_us, 0.5), percentile(times_us, 0.99)
+    num_breaks = sum(one > 1.5 * middle for one in times_us)
+    return {
+        "p50_us": round(middle, 2),
+        "p99_us": round(high, 2),
+        "breaks_per_s": round(1e6 * num_breaks / sum(times_us), 1),
+    }
 
 
 def _time_us(router: Router, prompt: str) -> float:

@@ -24,7 +24,10 @@ def _text_tables(results: dict[str, Any]) -> list[str]:
     return [
         format_table(
             ("a prompt", "p50, µs", "p99, µs"),
-            [(name, row["p50_us"], row["p99_us"]) for name, row in results["speed"].items()],
+            [
+                *((name, row["p50_us"], row["p99_us"]) for name, row in results["speed"].items()),
+                *_host_row(results),
+            ],
         ),
         _against("long but easy against hard, AUC (95 %)", results["long"]),
         _against("inside a source (95 %)", results["inside"]),
@@ -51,6 +54,14 @@ def _text_tables(results: dict[str, Any]) -> list[str]:
         ),
         f"Sentence embeddings: {results['sentence_embeddings']}.",
     ]
+
+
+def _host_row(results: dict[str, Any]) -> list[tuple[str, float, float]]:
+    """What the machine makes of a loop that waits for nothing, where that was measured."""
+    if "host" not in results:
+        return []
+    host = results["host"]
+    return [(f"no prompt: a loop ({host['breaks_per_s']:.0f} breaks a second)", host["p50_us"], host["p99_us"])]
 
 
 def _model_tables(name: str, row: dict[str, Any]) -> str:

@@ -14,7 +14,7 @@ from bench_edge.router import coarse_check, embeddings_note, text_checks
 from bench_edge.router_attack import attacks, flip_share
 from bench_edge.router_sources import by_band, calibration, coarse, compare, inside, long_prompts, scorer
 from bench_edge.router_spark import Decided, spark_checks, summarize
-from bench_edge.router_speed import LENGTHS, _prompt, measure_size, measure_speed
+from bench_edge.router_speed import LENGTHS, _prompt, measure_host, measure_size, measure_speed
 from bench_edge.router_tables import tables
 from bench_edge.router_texts import PASSAGES, REQUESTS, begged, buried, long_request
 from bench_edge.think_run import Outcome
@@ -114,7 +114,10 @@ def test_speed_is_measured_by_length_and_language(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("bench_edge.router_speed.NUM_PROMPTS", 2)
     monkeypatch.setattr("bench_edge.router_speed.NUM_ROUNDS", 2)
     monkeypatch.setattr("bench_edge.router_speed.NUM_LOADS", 1)
+    monkeypatch.setattr("bench_edge.router_speed.HOST_ROUNDS", 20)
     assert set(measure_speed(default_router(), 1)) == {"en 200", "zh 200", "en 8000", "zh 8000"}
+    host = measure_host()
+    assert 0.0 < host["p50_us"] <= host["p99_us"] and host["breaks_per_s"] >= 0.0
     assert 0 < measure_size()["bytes"] <= 1_000_000
 
 
