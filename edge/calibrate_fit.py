@@ -84,11 +84,12 @@ def fit_refit(texts: Sequence[str], outcomes: Sequence[Outcome], goal: Goal) -> 
     low, high = sure_below(chances, outcomes), sure_above(chances, pays, outcomes)
     low = min(low, high)
     is_unsure = (chances >= low) & (chances < high)
+    could_go_on = np.array([max(len(one.signals) - 1, 0) for one in outcomes])
     cut, better = 0.0, choose_cut(chances, outcomes, goal).cut
     for _ in range(2):  # a cut above what counts as sure changes what the probe looks at
         found, num_ahead = settled(probed, cut)
         staged = np.where(chances < low, 0.0, np.where(chances >= high, 1.0, found))
-        ahead = np.where(is_unsure, num_ahead, 0.0)
+        ahead = np.where(is_unsure, np.minimum(num_ahead, could_go_on), 0.0)
         cut = choose_cut(staged, outcomes, goal, ahead).cut
     cuts = CutPoints(unsure=low, short=high, think=high, better=min(max(better, low), high))
     report = _report(

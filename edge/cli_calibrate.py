@@ -174,4 +174,5 @@ def told_of(report: dict[str, Any]) -> list[str]:
             f"{100 * row['thinking_rate']:.0f} % (always: {100 * always[1]:.1f} % with {always[2]:.1f}; "
             f"never: {100 * never[1]:.1f} % with {never[2]:.1f})"
         )
+    lines[-1] += f"; the probe is asked on {100 * report['asked_the_probe']:.0f} %"
     return lines
