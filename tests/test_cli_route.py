@@ -9,7 +9,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from edge.chat_types import AnswerOptions
 from edge.cli import app, run
+from edge.engine import load
 
 
 def edge(*arguments: str) -> int:
@@ -106,3 +108,18 @@ def test_calibrate_forgets(capsys: pytest.CaptureFixture[str]) -> None:
     """There must be a way back to the model's own judge."""
     assert edge("calibrate", "--forget") == 0
     assert "Nothing was learned" in capsys.readouterr().out
+
+
+def test_a_model_is_calibrated_and_then_decides_by_it(capsys: pytest.CaptureFixture[str]) -> None:
+    """From the shipped prompts to an answer whose decision is the calibrated router's or its probe's."""
+
+    def who_decides() -> str:
+        with load(num_threads=1, context_size=512) as engine:
+            return engine.answer("12+7=?", AnswerOptions(temperature=0.0)).decision.source
+
+    assert edge("calibrate", "--limit", "150") == 0
+    shown = capsys.readouterr().out
+    assert "150 prompts; thinking pays on " in shown and "the probe is asked on " in shown
+    assert who_decides() in ("router", "probe")
+    assert edge("calibrate", "--forget") == 0
+    assert who_decides() == "judge"
