@@ -15,7 +15,7 @@ import numpy as np
 
 from edge.calibrate import Outcome
 from edge.think.logistic import Doubles, best_penalty, fit_standardized, logit
-from edge.think.probe import SIGNAL_NAMES, SURE, Look, Probe
+from edge.think.probe import SIGNAL_NAMES, Look, Probe, sure_from
 from edge.think.refit import Refit
 from edge.think.router import CutPoints, LastLayer, default_router
 from models.errors import UsageError
@@ -132,7 +132,7 @@ def settled(looked: Sequence[Doubles], cut: float) -> tuple[Doubles, Doubles]:
     it has computed by then that only a direct answer needs."""
     found, num_tokens = looked[0].copy(), np.zeros(len(looked[0]))
     for place, chances in enumerate(looked[1:], start=1):
-        goes_on = (found < max(SURE, cut)) & (num_tokens == place - 1)
+        goes_on = (found < sure_from(cut)) & (num_tokens == place - 1)
         found[goes_on], num_tokens[goes_on] = chances[goes_on], place
     return found, num_tokens
 

@@ -27,14 +27,18 @@ if TYPE_CHECKING:
 class Draft:
     """``tokens`` that a sequence holds behind ``opening``, and the logits before each, None for a tag's.
 
-    ``num_tags`` of them were evaluated with the opening, the others took ``steps_s`` seconds.
+    Tags were evaluated with the opening, the others took ``steps_s`` seconds.
     """
 
     opening: list[int]
     tokens: list[int]
     logits: list[NDArray[np.float32] | None]
-    num_tags: int
     steps_s: float
+
+    @property
+    def num_tags(self) -> int:
+        """How many of the tokens took no step."""
+        return sum(logits is None for logits in self.logits)
 
 
 class DraftedTokens:

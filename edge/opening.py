@@ -119,8 +119,8 @@ class Opening:
             return None
         before: list[NDArray[np.float32] | None] = [None] * num_tags
         figures: list[Figures] = []
+        logits = backend.logits(self._sequence)
         while True:
-            logits = backend.logits(self._sequence)
             figures.append(Figures.of(logits))
             signals = ProbeSignals(tuple(figures), odds)
             token = int(logits.argmax())
@@ -131,10 +131,10 @@ class Opening:
             drafted.append(token)
             start_s = self._clock()
             backend.append(self._sequence, (token,))
-            backend.logits(self._sequence)  # where the device computes behind our back, this waits for it
+            logits = backend.logits(self._sequence)  # where the device computes behind our back, this waits for it
             steps_s += self._clock() - start_s
             self._filled = [*off, *drafted]
-        self._draft = Draft(off, drafted, before, num_tags, steps_s) if is_free or not num_tags else None
+        self._draft = Draft(off, drafted, before, steps_s) if is_free or not num_tags else None
         return signals
 
     def _prefill_and_judge(self, tokens: list[int], speed: SpeedModel) -> float | None:

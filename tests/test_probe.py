@@ -176,9 +176,7 @@ class TimedBackend(ScriptedBackend):
         self.clock.now_s += STEP_S * (1 + (len(tokens) - 1) / 2)
 
 
-def timed_answer(
-    refit: Refit | None, think: Think, **options: Any
-) -> tuple[Answer, ScriptedBackend, list[list[float]]]:
+def timed_answer(refit: Refit | None, think: Think) -> tuple[Answer, ScriptedBackend, list[list[float]]]:
     """An answer of a scripted model, and the seconds of the steps that its pace has learned."""
     model, clock, pace, learned = scripted_model("12 and so on\n</answer>"), SimulatedClock(), Pace(), []
     assert isinstance(model.backend, ScriptedBackend)
@@ -293,7 +291,7 @@ def scripted(held: list[int], followers: dict[int, int]) -> ScriptedBackend:
 def drafting(backend: ScriptedBackend, *logits: NDArray[np.float32] | None) -> tuple[DraftedTokens, list[None]]:
     """A draft of 3 and 4 behind 1 and 2, and an entry for each time that is no step's."""
     marks: list[None] = []
-    return DraftedTokens(backend, Draft([1, 2], [3, 4], list(logits), 0, 0.0), lambda: marks.append(None)), marks
+    return DraftedTokens(backend, Draft([1, 2], [3, 4], list(logits), 0.0), lambda: marks.append(None)), marks
 
 
 def test_drafted_tokens_cost_nothing_as_long_as_they_are_picked() -> None:

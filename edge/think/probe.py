@@ -4,9 +4,10 @@ Knows: logits, of the first tokens of a direct answer and where a judge would se
 become a chance. Does not know: how the logits come about, or who asks.
 
 Entropy and margin of the first answer tokens under no thinking are low and high where a model knows its answer (as in
-Self-Route, arXiv 2505.20664, with hidden states); a judge's odds are its decision, before it is made. One forward pass
-gives the odds and the first token. The first digit of a number is often sure where the next one is guessed, so that a
-model that would answer directly has its next token looked at, too: that token is the answer's own.
+Self-Route, arXiv 2505.20664, with hidden states); a judge's odds are its decision, before it is made. Both come from
+one forward pass where the device gives logits in two places of it, else from two. The first digit of a number is often
+sure where the next one is guessed, so that a model that would answer directly has its next token looked at, too: that
+token is the answer's own.
 """
 
 from __future__ import annotations
@@ -76,6 +77,11 @@ class Look:
     bias: float
 
 
+def sure_from(cut: float) -> float:
+    """The chance from which on a probe that thinks from ``cut`` on looks no further."""
+    return max(SURE, cut)
+
+
 @dataclass(frozen=True, slots=True)
 class Probe:
     """``looks``: what is learned for one answer token, for two, and so on. It thinks from ``cut`` on."""
@@ -93,7 +99,7 @@ class Probe:
 
     def is_settled(self, chance: float, num_tokens: int) -> bool:
         """Whether no other token is looked at: it is sure to think, or all that can be has been."""
-        return num_tokens >= len(self.looks) or chance >= max(SURE, self.cut)
+        return num_tokens >= len(self.looks) or chance >= sure_from(self.cut)
 
     def settle(self, text_score: float, signals: ProbeSignals) -> tuple[float, int]:
         """The chance by which it decides where all ``signals`` are known, and how many tokens it looks at for it."""

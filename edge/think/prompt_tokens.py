@@ -28,7 +28,8 @@ _BASE, _MIX, _STEM, _SHIFT = (
 )
 _SECOND, _THIRD = 0xA0761D6478BD642F, 0xE7037ED1A0B428DB
 _STEM_BYTES = np.array(STEM_BYTES)
-_END = 0xFF  # a byte that UTF-8 never has; a token of it is worth nothing
+_NEVER = 0xFF  # a byte that UTF-8 never has; each is a token, and worth nothing
+_END = bytes([_NEVER] * 3)  # two tokens behind the last one, and where the second of them ends
 _NOTHING, _LETTER, _DIGIT, _SIGN, _LEAD, _INSIDE = range(6)
 
 
@@ -56,7 +57,7 @@ def _byte_values() -> NDArray[np.uint64]:
     values ^= values >> np.uint64(31)
     values[65:91] = values[97:123]
     values[48:58] = values[48]
-    values[CLASSES == _NOTHING] = values[_END] = 0
+    values[CLASSES == _NOTHING] = values[_NEVER] = 0
     return values
 
 
@@ -105,7 +106,7 @@ def tokenize(text: bytes) -> Tokens:
     What surrounds the text saves steps, each of which costs more than its few numbers: a byte that is worth nothing has
     a sum before each byte of the text, and the last two tokens are followed by two that are worth nothing.
     """
-    text = b"\n" + text[:LONGEST_BYTES] + b"\xff\xff\xff"
+    text = b"\n" + text[:LONGEST_BYTES] + _END
     codes = np.frombuffer(text, _BYTE)
     pairs = np.ndarray(len(text) - 1, _PAIR, text, strides=(1,))
     bounds = _STARTS.take(pairs).nonzero()[0]
